@@ -1,0 +1,3 @@
+"""Lightweight HRNet: the network, and what its outputs mean."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,72 @@
+"""A person found in an image, and COCO's way of writing one down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lhrnet.coco import PERSON, K
+from lhrnet.geometry import Matrix, apply
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Person:
+    """One person's keypoints."""
+
+    keypoints: NDArray[np.float32]
+    """(17, 3) x, y in image pixels (corner coordinates) and score; a keypoint that was not found has score 0."""
+    score: float
+    """How sure the network is of the person."""
+    tag: NDArray[np.float32] | None = None
+    """(T,) mean tag by which the keypoints were put together; None where there was none."""
+
+    def __post_init__(self) -> None:
+        if self.keypoints.shape != (K, 3):
+            raise ValueError(f"keypoints must have shape ({K}, 3), not {self.keypoints.shape}")
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(17,) which keypoints were found."""
+        return self.keypoints[:, 2] > 0
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x, y, width, height around the keypoints that were found; zeros when none was."""
+        points = self.keypoints[self.found, :2]
+        if not len(points):
+            return 0.0, 0.0, 0.0, 0.0
+        (x, y), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+        return x, y, right - x, bottom - y
+
+    def moved(self, matrix: Matrix) -> Self:
+        """The person in other coordinates.
+
+        Args:
+            matrix: (2, 3), the present coordinates to the new ones.
+        """
+        keypoints = self.keypoints.copy()
+        keypoints[:, :2] = np.where(self.found[:, None], apply(matrix, keypoints[:, :2]), 0)
+        return type(self)(keypoints=keypoints, score=self.score, tag=self.tag)
+
+    def to_coco(self, image_id: int) -> dict[str, Any]:
+        """The person as one entry of COCO's results format: thousandths of a pixel, flag 1 for what was found."""
+        flags = self.found.astype(np.float64)
+        triplets = np.column_stack([self.keypoints[:, :2].astype(np.float64) * flags[:, None], flags])
+        numbers = [int(v) if v.is_integer() else v for v in np.round(triplets, 3).ravel().tolist()]
+        return {"image_id": int(image_id), "category_id": PERSON, "keypoints": numbers, "score": float(self.score)}
+
+    @classmethod
+    def from_coco(cls, entry: Mapping[str, Any]) -> Self:
+        """A person from an entry of COCO's results or annotations (labelled keypoints then count as found).
+
+        Raises:
+            ValueError: the entry does not hold 17 triplets.
+        """
+        numbers = np.asarray(entry.get("keypoints", ()), dtype=np.float32)
+        if numbers.size != 3 * K:
+            raise ValueError(f"a COCO person needs {3 * K} numbers under 'keypoints'; this entry has {numbers.size}")
+        keypoints = numbers.reshape(K, 3).copy()
+        keypoints[:, 2] = keypoints[:, 2] > 0
+        return cls(keypoints=keypoints, score=float(entry.get("score", 1.0)))

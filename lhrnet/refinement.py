@@ -1,0 +1,103 @@
+"""Where between the pixels a peak lies, and keypoints that no peak gave."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lhrnet.peaks import Floats
+
+Adjust = Literal["none", "quarter", "quarter-left", "parabola"]
+_HIGH = 0.1
+"""Height above which pixels are looked at first."""
+
+
+def between_pixels(
+    heat_Khw: Floats, keypoint: NDArray[np.int64], index: NDArray[np.int64], how: Adjust
+) -> NDArray[np.float32]:
+    """Points in corner coordinates of the map.
+
+    Args:
+        heat_Khw: heatmaps of one image.
+        keypoint: (N,) which heatmap.
+        index: (N,) y * w + x of the pixel.
+        how: "none": the pixel's centre. "quarter": a quarter of a pixel towards the higher neighbour on each axis,
+            "quarter-left": the same, and towards zero where both are equal (the reference code, which makes a mirrored
+            map give another answer). "parabola": the top of the parabola through three pixels, at most half a pixel.
+
+    Returns:
+        (N, 2) x, y.
+    """
+    _, height, width = heat_Khw.shape
+    y, x = np.divmod(index, width)
+    points = np.stack([x + 0.5, y + 0.5], axis=-1).astype(np.float32)
+    if how == "none":
+        return points
+    left, right = heat_Khw[keypoint, y, np.maximum(x - 1, 0)], heat_Khw[keypoint, y, np.minimum(x + 1, width - 1)]
+    up, down = heat_Khw[keypoint, np.maximum(y - 1, 0), x], heat_Khw[keypoint, np.minimum(y + 1, height - 1), x]
+    before, after = np.stack([left, up], axis=-1), np.stack([right, down], axis=-1)
+    if how == "parabola":
+        bend = 2 * heat_Khw[keypoint, y, x][:, None] - before - after
+        shift = 0.5 * (after - before) / np.where(bend > 1e-6, bend, np.inf)
+        points += np.clip(shift, -0.5, 0.5)
+        return points
+    shift = np.where(after > before, np.float32(0.25), np.float32(-0.25))
+    if how == "quarter":
+        shift[after == before] = 0
+    points += shift
+    return points
+
+
+def best_for_tags(heat_hw: Floats, tags_hwT: Floats, means_PT: Floats) -> NDArray[np.int64]:
+    """For each person the pixel where heatmap minus rounded tag distance is highest, the first one among equals.
+
+    The answer is that of looking at every pixel for every person, but pixels not higher than `_HIGH` are looked at only
+    for people whom no higher pixel gives more than that, and then by all tag dimensions only where the first allows it.
+
+    Args:
+        heat_hw: one keypoint's heatmap.
+        tags_hwT: its tags.
+        means_PT: the people's mean tags.
+
+    Returns:
+        (P,) y * w + x.
+    """
+    heat = heat_hw.reshape(-1)
+    tags_TN = [tags_hwT[..., t].reshape(-1) for t in range(tags_hwT.shape[2])]
+    best = np.zeros(len(means_PT), dtype=np.int64)
+    value = np.full(len(means_PT), -np.inf, dtype=np.float32)
+    high = np.flatnonzero(heat > _HIGH)
+    if len(high):
+        values = heat[high] - np.rint(_distance([tag[high] for tag in tags_TN], means_PT.T[:, :, None]))
+        top = values.argmax(axis=1)
+        best, value = high[top], values[np.arange(len(top)), top]
+    room = np.empty_like(heat)
+    for person in np.flatnonzero(value <= _HIGH):
+        best[person] = _best_pixel(heat, tags_TN, means_PT[person], room)
+    return best
+
+
+def _best_pixel(heat_N: Floats, tags_TN: list[Floats], mean_T: Floats, room_N: Floats) -> int:
+    """`best_for_tags` for one person, over all pixels, in the room given."""
+    bound = np.subtract(tags_TN[0], mean_T[0], out=room_N)
+    np.rint(np.abs(bound, out=bound), out=bound)
+    np.subtract(heat_N, bound, out=bound)
+    best = int(bound.argmax())
+    if len(tags_TN) == 1:
+        return best
+    reached = heat_N[best] - np.rint(_distance([tag[best, None] for tag in tags_TN], mean_T))
+    worth = np.flatnonzero(bound >= reached)
+    return int(worth[(heat_N[worth] - np.rint(_distance([tag[worth] for tag in tags_TN], mean_T))).argmax()])
+
+
+def _distance(tags: Sequence[Floats], means: Sequence[Floats] | Floats) -> Floats:
+    """Euclidean distances between what tags and means broadcast to, tag dimension by tag dimension."""
+    total: Floats = tags[0] - means[0]
+    if len(tags) == 1:
+        return np.abs(total, out=total)
+    np.square(total, out=total)
+    for tag, mean in zip(tags[1:], means[1:], strict=True):
+        apart = tag - mean
+        total += np.square(apart, out=apart)
+    return np.sqrt(total, out=total)

@@ -1,0 +1,246 @@
+"""How good detected people are: COCO's keypoint evaluation, and the object keypoint similarity behind it.
+
+The figures are pycocotools' own to the last digit. Around them: no prints, no changes to the caller's values, zeros
+instead of a crash on an empty result, and errors that name what is wrong with a detection.
+"""
+
+import contextlib
+import io
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval, Params
+
+from lhrnet.coco import MAX_DETECTIONS, PERSON, K
+
+Truth = Mapping[str, Any]
+"""A COCO person-keypoints dataset: images, annotations, categories."""
+
+Detection = Mapping[str, Any]
+"""One person in COCO's results form: image_id, category_id, keypoints (51 numbers), score."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """COCO's ten keypoint figures, 0 to 1; -1 where the truth holds no person of that size."""
+
+    ap: float
+    """Average precision over OKS thresholds 0.50, 0.55 ... 0.95: COCO's main figure."""
+    ap50: float
+    ap75: float
+    ap_medium: float
+    """Of people with an area of 32² to 96² pixels."""
+    ap_large: float
+    """Of people above 96² pixels."""
+    ar: float
+    """Average recall over the same thresholds, with at most 20 detections an image."""
+    ar50: float
+    ar75: float
+    ar_medium: float
+    ar_large: float
+
+    def as_dict(self) -> dict[str, float]:
+        """The figures by name, in COCO's order."""
+        return asdict(self)
+
+
+def score(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int] | None = None) -> Scores:
+    """Compare detected people with the annotated ones.
+
+    Args:
+        truth: the annotated dataset.
+        detections: any number an image; the 20 with the highest scores count.
+        image_ids: the images to score; None means all of the truth's. Detections on its other images are left out.
+
+    Returns:
+        The ten figures; zeros for an empty result.
+
+    Raises:
+        ValueError: the truth is not a keypoint dataset, an image id is not in it, or a detection is malformed.
+    """
+    evaluation = matched(truth, detections, image_ids)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+        evaluation.summarize()
+    return Scores(*(float(figure) for figure in evaluation.stats))
+
+
+def matched(
+    truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int] | None = None, *, by_size: bool = True
+) -> COCOeval:
+    """COCO's evaluation up to the matching of people, for `score` and for what takes AP apart.
+
+    Args and Raises: as `score`.
+        by_size: also among medium and among large people alone.
+
+    Returns:
+        The evaluation, with `evalImgs`; annotations and detections are numbered from 1 in the order given.
+    """
+    images = _image_ids(truth, image_ids)
+    check_detections(truth, detections)
+    with contextlib.redirect_stdout(io.StringIO()):
+        # Numbered from 1: the matching takes an id of 0 for "not matched".
+        annotations = [_annotated(annotation, i) for i, annotation in enumerate(truth["annotations"], 1)]
+        people = [_person(detection, i) for i, detection in enumerate(detections, 1)]
+        evaluation = _Evaluation(_coco(truth, annotations), _coco(truth, people), "keypoints")
+        evaluation.params.imgIds = images
+        evaluation.params.catIds = [PERSON]
+        if not by_size:
+            evaluation.params.areaRng = evaluation.params.areaRng[:1]
+            evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
+        evaluation.evaluate()
+    return evaluation
+
+
+def oks_matrix(
+    keypoints_DK3: NDArray[np.floating[Any]], annotations: Sequence[Mapping[str, Any]]
+) -> NDArray[np.float64]:
+    """Object keypoint similarity of every detected person with every annotated one (COCO's definition).
+
+    Only labelled keypoints count; towards a person without any, the distance is that to twice their box.
+
+    Args:
+        keypoints_DK3: x, y in image pixels, and a third value that is not read.
+        annotations: G people of the same image in COCO's person-keypoints form.
+
+    Returns:
+        (D,G), 0 to 1.
+    """
+    oks = np.zeros((len(keypoints_DK3), len(annotations)))
+    found = np.asarray(keypoints_DK3, dtype=np.float64)[..., :2].reshape(-1, K, 2)
+    variances = (Params("keypoints").kpt_oks_sigmas * 2) ** 2  # coco.OKS_SIGMAS, with pycocotools' last bit
+    for g, annotation in enumerate(annotations):
+        true = np.array(annotation["keypoints"], dtype=np.float64).reshape(K, 3)
+        labelled = true[:, 2] > 0
+        if labelled.any():
+            offset = found - true[:, :2]
+        else:
+            left_top, size = np.split(np.array(annotation["bbox"], dtype=np.float64), 2)
+            low, high = left_top - size, left_top + size * 2
+            offset = np.maximum(0, low - found) + np.maximum(0, found - high)
+            labelled[:] = True
+        error = (offset**2).sum(-1) / variances / (annotation["area"] + np.spacing(1)) / 2
+        oks[:, g] = np.exp(-error.compress(labelled, axis=1)).sum(-1) / labelled.sum()
+    return oks
+
+
+@dataclass(frozen=True)
+class ImageOks:
+    """How the people found in one image fit the annotated ones."""
+
+    image_id: int
+    detections: tuple[Detection, ...]
+    """The D that count, highest score first."""
+    annotations: tuple[Mapping[str, Any], ...]
+    """The G annotated people, crowds and unlabelled ones included."""
+    oks: NDArray[np.float64]
+    """(D,G)."""
+
+
+def image_oks(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int] | None = None) -> list[ImageOks]:
+    """OKS of each image's detections with its annotated people, for reports.
+
+    Args and Raises: as `score`.
+
+    Returns:
+        One entry an image, in the order of image_ids (or the truth's); images without people too.
+    """
+    images = _image_ids(truth, image_ids)
+    check_detections(truth, detections)
+    annotated, found = defaultdict(list), defaultdict(list)
+    for annotation in truth["annotations"]:
+        annotated[annotation["image_id"]].append(annotation)
+    for detection in detections:
+        found[detection["image_id"]].append(detection)
+    result = []
+    for image_id in images:
+        best = _best(found[image_id])
+        oks = oks_matrix(_keypoints(best), annotated[image_id])
+        result.append(ImageOks(image_id, tuple(best), tuple(annotated[image_id]), oks))
+    return result
+
+
+class _Evaluation(COCOeval):  # type: ignore[misc]
+    """COCO's evaluation with the OKS of an image's people computed together; half of its time went there."""
+
+    def computeOks(self, image_id: int, category: int) -> NDArray[np.float64] | list[float]:  # noqa: N802
+        annotated, found = self._gts[image_id, category], self._dts[image_id, category]
+        if not annotated or not found:
+            return []
+        return oks_matrix(_keypoints(_best(found)), annotated)
+
+
+def _best(detections: Sequence[Detection]) -> list[Detection]:
+    return sorted(detections, key=lambda detection: -detection["score"])[:MAX_DETECTIONS]
+
+
+def _keypoints(detections: Sequence[Detection]) -> NDArray[np.float64]:
+    return np.array([detection["keypoints"] for detection in detections], dtype=np.float64).reshape(-1, K, 3)
+
+
+def check_detections(truth: Truth, detections: Sequence[Detection]) -> None:
+    """Refuse a result that COCO's evaluation could not read or would count wrongly.
+
+    Raises:
+        ValueError: naming the first bad detection and what is wrong with it.
+    """
+    known = {image["id"] for image in truth["images"]}
+    for i, detection in enumerate(detections):
+        missing = [key for key in ("image_id", "category_id", "keypoints", "score") if key not in detection]
+        if missing:
+            raise ValueError(f"detection {i} has no {', '.join(missing)}; COCO's results form needs it")
+        name = f"detection {i} (image {detection['image_id']})"
+        if detection["image_id"] not in known:
+            raise ValueError(f"{name}: the truth holds no such image; were other images detected than are scored?")
+        if detection["category_id"] != PERSON:
+            raise ValueError(f"{name} has category {detection['category_id']}; people are category {PERSON}")
+        if len(detection["keypoints"]) != 3 * K:
+            raise ValueError(f"{name} has {len(detection['keypoints'])} keypoint numbers; it must have {3 * K}")
+        if not np.isfinite(detection["keypoints"]).all():
+            raise ValueError(f"{name} has a keypoint that is not a finite number")
+        if not np.isfinite(detection["score"]):
+            raise ValueError(f"{name} has score {detection['score']}; it must be a finite number")
+
+
+def _image_ids(truth: Truth, image_ids: Sequence[int] | None) -> list[int]:
+    for key in ("images", "annotations"):
+        if key not in truth:
+            raise ValueError(f"the truth has no {key!r}; it must be a COCO person-keypoints dataset")
+    for annotation in truth["annotations"]:
+        missing = [key for key in ("image_id", "category_id", "bbox", "area") if key not in annotation]
+        if len(annotation.get("keypoints", ())) != 3 * K:
+            missing.append(f"{3 * K} keypoint numbers")
+        if missing:
+            name = f"annotation {annotation.get('id')} of image {annotation.get('image_id')}"
+            raise ValueError(f"{name} has no {', '.join(missing)}; the truth must be a COCO person-keypoints dataset")
+    known = {int(image["id"]) for image in truth["images"]}
+    if image_ids is None:
+        return sorted(known)
+    unknown = [i for i in image_ids if i not in known]
+    if unknown:
+        raise ValueError(f"the truth holds no image {unknown[0]} ({len(unknown)} of the {len(image_ids)} asked for)")
+    return list(image_ids)
+
+
+def _annotated(annotation: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Fill in what a dataset may leave out and the evaluation reads."""
+    labelled = sum(v > 0 for v in annotation["keypoints"][2::3])
+    return {"iscrowd": 0, "num_keypoints": labelled, **annotation, "id": number}
+
+
+def _person(detection: Detection, number: int) -> dict[str, Any]:
+    """Add what the evaluation wants of a detection; its area is that of its keypoints' extent."""
+    x, y = detection["keypoints"][0::3], detection["keypoints"][1::3]
+    return dict(detection, id=number, area=(max(x) - min(x)) * (max(y) - min(y)))
+
+
+def _coco(truth: Truth, annotations: list[dict[str, Any]]) -> COCO:
+    coco = COCO()
+    coco.dataset = {"images": truth["images"], "annotations": annotations, "categories": [{"id": PERSON}]}
+    coco.createIndex()
+    return coco

@@ -1,0 +1,208 @@
+"""From a sample's bytes to what the network is trained on: one decode, one warp, joints and mask by the same matrix.
+
+Chance comes from (seed, epoch, image id) alone, so a sample looks the same on whichever worker it is read.
+The affine is the reference recipe's: about the image's centre, on its short side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lhrnet import geometry
+from lhrnet.coco import FLIP_INDEX, MAX_PEOPLE, K
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How a training image is changed at random."""
+
+    scale_min: float = 0.75
+    """Smallest part of the image's short side that fills the input: below 1 the image is enlarged."""
+    scale_max: float = 1.5
+    """Largest part of the short side that fills the input: above 1 the image is shrunk and its surroundings shown."""
+    rotation: float = 30.0
+    """Degrees to either side."""
+    translation: float = 40.0
+    """Pixels to either side where the part that fills the input is 200 pixels wide (the reference's unit)."""
+    flip: float = 0.5
+    """Share of images that are mirrored."""
+    brightness: float = 0.0
+    """Most that brightness changes, as a share of full brightness."""
+    contrast: float = 0.0
+    """Most that contrast changes, as a share."""
+    saturation: float = 0.0
+    """Most that saturation changes, as a share; -1 would be grey."""
+    reduced_decode: bool = True
+    """Decode a JPEG at 1/2 or 1/4 of its size where the warp shrinks it by more."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale_min <= self.scale_max:
+            raise ValueError(f"scale_min {self.scale_min}, scale_max {self.scale_max}: allowed: 0 < min <= max")
+        if not 0 <= self.rotation <= 180:
+            raise ValueError(f"rotation is {self.rotation}; allowed: 0 to 180 degrees")
+        if self.translation < 0:
+            raise ValueError(f"translation is {self.translation}; allowed: 0 or more")
+        for key in ("flip", "brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"{key} is {getattr(self, key)}; allowed: 0 to 1")
+
+
+NONE = AugmentConfig(scale_min=1, scale_max=1, rotation=0, translation=0, flip=0)
+"""The image as it stands, its short side on the input's side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One image as the network sees it."""
+
+    image: Image
+    """(S, S, 3) RGB."""
+    joints: NDArray[np.float32]
+    """(30, 17, 3) x, y in input pixels and COCO's visibility; padded with zeros."""
+    mask: Image
+    """(S/2, S/2) 1 where the loss counts, 0 where something is ignored or no image is."""
+
+
+def decode(jpeg: bytes, reduce: int = 1) -> Image:
+    """Decode to (H, W, 3) RGB, as stored (EXIF orientation is not applied: COCO's annotations do not know it).
+
+    Args:
+        jpeg: the file's bytes.
+        reduce: 1, 2 or 4: decode at that fraction of the size, rounded up, which is much cheaper.
+
+    Raises:
+        ValueError: the bytes are no image.
+    """
+    flag = {1: cv2.IMREAD_COLOR_RGB, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[reduce]
+    try:
+        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ValueError(f"{len(jpeg)} bytes that do not decode as an image")
+    return np.asarray(image if reduce == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def check_whole(jpeg: bytes) -> None:
+    """OpenCV decodes a cut JPEG to an image whose rest is grey.
+
+    Raises:
+        ValueError: a JPEG without its end marker.
+    """
+    if jpeg.startswith(b"\xff\xd8") and b"\xff\xd9" not in jpeg[-4096:]:
+        raise ValueError(f"the JPEG is cut after {len(jpeg)} bytes: it has no end marker")
+
+
+def decode_ignored(png: bytes, width: int, height: int) -> Image:
+    """(H, W) 255 where the loss is not counted.
+
+    Raises:
+        ValueError: the bytes are no image of that size.
+    """
+    ignored = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if ignored is None or ignored.shape != (height, width):
+        raise ValueError(f"the ignore mask does not decode to {width}x{height}")
+    return np.asarray(ignored, np.uint8)
+
+
+def draw_matrix(
+    rng: np.random.Generator, width: int, height: int, size: int, config: AugmentConfig
+) -> tuple[geometry.Matrix, bool]:
+    """Draw the map from an image of `width` x `height` to the input of `size`, and whether it mirrors."""
+    scale, rotation, dx, dy, flip = rng.random(5)
+    side = min(width, height)
+    part = config.scale_min + scale * (config.scale_max - config.scale_min)
+    shift = config.translation * side * part / 200
+    centre = (width / 2 + (2 * dx - 1) * shift, height / 2 + (2 * dy - 1) * shift)
+    matrix = geometry.affine(centre, size / (side * part), (size, size), (2 * rotation - 1) * config.rotation)
+    mirrored = bool(flip < config.flip)
+    return (geometry.compose(matrix, geometry.mirror(width)) if mirrored else matrix), mirrored
+
+
+def joints_of(annotations: Sequence[dict[str, Any]], matrix: geometry.Matrix, mirrored: bool) -> NDArray[np.float32]:
+    """(30, 17, 3): the labelled people's joints through the map, those with most labels first where there are more."""
+    people = [a["keypoints"] for a in annotations if a["num_keypoints"] and not a["iscrowd"]]
+    if len(people) > MAX_PEOPLE:
+        people = sorted(people, key=lambda points: -sum(v > 0 for v in points[2::3]))[:MAX_PEOPLE]
+    joints = np.zeros((MAX_PEOPLE, K, 3), np.float32)
+    if people:
+        source = np.asarray(people, np.float64).reshape(-1, K, 3)
+        joints[: len(people), :, :2] = geometry.apply(matrix, source[..., :2])
+        joints[: len(people), :, 2] = source[..., 2]
+        joints *= joints[..., 2:] > 0
+        if mirrored:
+            joints = joints[:, list(FLIP_INDEX)]
+    return joints
+
+
+def prepare(
+    jpeg: bytes,
+    ignore_png: bytes | None,
+    annotations: Sequence[dict[str, Any]],
+    *,
+    width: int,
+    height: int,
+    size: int,
+    config: AugmentConfig,
+    key: tuple[int, int, int],
+) -> Training:
+    """Make a sample ready for training.
+
+    Args:
+        jpeg: the image's file.
+        ignore_png: 8 bit, 255 where the loss is not counted; None: it counts everywhere.
+        annotations: COCO's, of people.
+        width: image pixels.
+        height: image pixels.
+        size: side of the network's input.
+        config: how much is left to chance.
+        key: (seed, epoch, image id), the source of chance.
+
+    Raises:
+        ValueError: the image or the mask does not decode, or has another size than the annotation says.
+    """
+    rng = np.random.default_rng(key)
+    matrix, mirrored = draw_matrix(rng, width, height, size, config)
+    image = _warped(jpeg, matrix, width, height, size, config.reduced_decode)
+    image = _jitter(image, rng, config)
+    half = geometry.compose(np.diag([0.5, 0.5, 0])[:2], matrix)
+    return Training(image, joints_of(annotations, matrix, mirrored), _mask(ignore_png, half, width, height, size // 2))
+
+
+def _warped(jpeg: bytes, matrix: geometry.Matrix, width: int, height: int, size: int, reduced: bool) -> Image:
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    reduce = 4 if scale <= 0.25 else 2 if scale <= 0.5 else 1
+    reduce = reduce if reduced else 1
+    image = decode(jpeg, reduce)
+    if image.shape[:2] != (-(-height // reduce), -(-width // reduce)):
+        seen = f"{image.shape[1]}x{image.shape[0]}" + (f" at 1/{reduce}" if reduce > 1 else "")
+        raise ValueError(f"the image is {seen} and its annotation says {width}x{height}")
+    if reduce > 1:
+        matrix = geometry.compose(matrix, np.diag([reduce, reduce, 0])[:2])
+    return geometry.warp(image, matrix, (size, size))
+
+
+def _mask(ignore_png: bytes | None, matrix: geometry.Matrix, width: int, height: int, size: int) -> Image:
+    counts = np.full((height, width), 255, np.uint8)
+    if ignore_png is not None:
+        counts -= decode_ignored(ignore_png, width, height)
+    warped = geometry.warp(counts, matrix, (size, size), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(warped & 1, np.uint8)
+
+
+def _jitter(image: Image, rng: np.random.Generator, config: AugmentConfig) -> Image:
+    if not (config.brightness or config.contrast or config.saturation):
+        return image
+    shift, contrast, saturation = (2 * rng.random(3) - 1) * (config.brightness, config.contrast, config.saturation)
+    levels = (np.arange(256) - 127.5) * (1 + contrast) + 127.5 + 255 * shift
+    image = cv2.LUT(image, np.clip(np.rint(levels), 0, 255).astype(np.uint8))
+    if saturation:
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        image = cv2.addWeighted(image, 1 + saturation, grey, -saturation, 0)
+    return np.asarray(image, np.uint8)

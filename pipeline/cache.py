@@ -1,0 +1,82 @@
+"""A folder of shards on the node, shared by its processes: each shard is fetched once, the oldest make room.
+
+Entries are named by their sha256, so shards of different folders cannot be mixed up, and appear whole by a rename.
+An entry that is evicted while somebody reads it stays readable for them: its name goes, its open file does not.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline import storage
+
+
+@dataclass(frozen=True)
+class NodeCache:
+    """The cache in `folder`, of at most `limit` bytes."""
+
+    folder: Path
+    limit: int
+
+    def open(self, url: str, *, sha256: str, size: int) -> BinaryIO:
+        """A verified shard, open for reading at its start; fetched if it is not here.
+
+        Raises:
+            ValueError: the shard is larger than the whole cache, or not what the index says.
+            FileNotFoundError, PermissionError, ConnectionError: as `storage.fetch`.
+        """
+        if size > self.limit:
+            raise ValueError(f"{url} has {size} bytes and the cache {self.limit}; set a larger stream.cache_gb")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{sha256}.tar"
+        with self._locked(f"{sha256}.lock"):
+            file = self._verified(path, sha256, size)
+            if file is None:
+                with self._locked("evict.lock"):
+                    self._make_room(size)
+                storage.fetch(url, path, sha256=sha256, size=size)
+                file = path.open("rb")
+        return file
+
+    def _verified(self, path: Path, sha256: str, size: int) -> BinaryIO | None:
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return None
+        if os.fstat(file.fileno()).st_size == size and hashlib.file_digest(file, "sha256").hexdigest() == sha256:
+            file.seek(0)
+            os.utime(file.fileno())
+            return file
+        file.close()
+        path.unlink(missing_ok=True)
+        return None
+
+    def _make_room(self, size: int) -> None:
+        entries = []
+        for path in self.folder.glob("*.tar"):
+            try:
+                entries.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+            except FileNotFoundError:
+                continue
+        held = sum(entry[1] for entry in entries)
+        for _, freed, path in sorted(entries):
+            if held + size <= self.limit:
+                return
+            path.unlink(missing_ok=True)
+            held -= freed
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        with open(self.folder / name, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def node_cache(folder: str, gigabytes: float) -> NodeCache | None:
+    """The cache that settings ask for; None where `folder` is empty."""
+    return NodeCache(Path(folder).expanduser(), int(gigabytes * 1e9)) if folder else None

@@ -1,0 +1,193 @@
+"""Checkpoints: a folder of fixed file names at any storage URL, made whole by a manifest that is written last.
+
+<storage>/<name>/checkpoints/step-00000250/
+    config.json     the resolved config: alone enough to rebuild the network
+    weights.pt      the weights to use: the moving average where the run keeps one, else the network's own
+    training.pt     what a resumed run needs besides: network, optimiser, random states, cursor, counters
+    metrics.json    what was known of it when it was saved
+    manifest.json   size and sha256 of each, step and metrics; a folder without it is not a checkpoint
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from lhrnet.network import ModelConfig, create_model
+from pipeline import storage
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One checkpoint, read and verified."""
+
+    url: str
+    """Its folder; empty before it is saved."""
+    step: int
+    """Training steps behind it."""
+    config: Mapping[str, Any]
+    """The resolved config it was trained with."""
+    weights: Mapping[str, Tensor]
+    """State dict to evaluate and export."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Figures by name, e.g. `val/ap`."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """State for resuming; empty when loaded without it."""
+    sha256: str = ""
+    """Of the manifest: names this content and no other. Empty before it is saved."""
+
+    @property
+    def model(self) -> ModelConfig:
+        """The network's settings."""
+        return TypeAdapter(ModelConfig).validate_python(self.config["model"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A whole checkpoint that lies in a run's folder, known by its manifest."""
+
+    url: str
+    step: int
+    metrics: Mapping[str, float]
+
+    @property
+    def ap(self) -> float:
+        """Validation AP, or -1 where it was not validated."""
+        return float(self.metrics.get("val/ap", -1.0))
+
+
+def save(checkpoint: Checkpoint, url: str) -> None:
+    """Write a checkpoint's files, the manifest last. Until that is there, nobody takes the folder for a checkpoint.
+
+    An older checkpoint at the same place stops being one before its first file is replaced.
+    """
+    storage.delete(storage.join(url, MANIFEST))
+    blobs = {
+        "config.json": json.dumps(checkpoint.config, indent=1).encode(),
+        "weights.pt": _pack(dict(checkpoint.weights)),
+        "training.pt": _pack(dict(checkpoint.training)),
+        "metrics.json": json.dumps(checkpoint.metrics, indent=1).encode(),
+    }
+    for name, blob in blobs.items():
+        storage.write_bytes(storage.join(url, name), blob)
+    manifest = {
+        "format": FORMAT,
+        "step": checkpoint.step,
+        "metrics": checkpoint.metrics,
+        "files": {name: {"bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for name, b in blobs.items()},
+    }
+    storage.write_bytes(storage.join(url, MANIFEST), json.dumps(manifest, indent=1).encode())
+
+
+def load(url: str, *, training: bool = False) -> Checkpoint:
+    """Read a checkpoint and hold every file against the manifest.
+
+    Args:
+        url: a checkpoint's folder, or a run's: then its best by validation AP, else its newest.
+        training: read the state for resuming, too.
+
+    Raises:
+        FileNotFoundError: there is no whole checkpoint at the address.
+        ValueError: a file does not fit the manifest.
+    """
+    url = find(url)
+    raw = storage.read_bytes(storage.join(url, MANIFEST))
+    manifest = json.loads(raw)
+    if manifest.get("format") != FORMAT:
+        raise ValueError(f"checkpoint {url} has format {manifest.get('format')!r}; this version reads {FORMAT}")
+
+    def read(name: str) -> bytes:
+        blob = storage.read_bytes(storage.join(url, name))
+        if hashlib.sha256(blob).hexdigest() != manifest["files"][name]["sha256"]:
+            raise ValueError(f"checkpoint {url} is damaged: {name} does not fit the manifest; use another checkpoint")
+        return blob
+
+    return Checkpoint(
+        url=url,
+        step=manifest["step"],
+        config=json.loads(read("config.json")),
+        weights=_unpack(read("weights.pt")),
+        metrics=json.loads(read("metrics.json")),
+        training=_unpack(read("training.pt")) if training else {},
+        sha256=hashlib.sha256(raw).hexdigest(),
+    )
+
+
+def find(url: str) -> str:
+    """The address of a checkpoint's folder: the one given, or the best (else the newest) of a run's folder."""
+    url = url.rstrip("/")
+    if storage.exists(storage.join(url, MANIFEST)):
+        return url
+    entries = listing(url)
+    if not entries:
+        raise FileNotFoundError(
+            f"no checkpoint at {url}: neither {MANIFEST} nor a checkpoints/ folder with a whole one in it; "
+            "give the folder of a run or of one of its checkpoints"
+        )
+    return max(entries, key=lambda entry: (entry.ap, entry.step)).url
+
+
+def listing(run_url: str) -> list[Entry]:
+    """The whole checkpoints of a run, oldest first."""
+    root = storage.join(run_url, "checkpoints")
+    names = sorted({name.split("/")[0] for name in storage.listing(root) if name.endswith("/" + MANIFEST)})
+    entries = []
+    for name in names:
+        manifest = json.loads(storage.read_bytes(storage.join(root, name, MANIFEST)))
+        entries.append(Entry(url=storage.join(root, name), step=manifest["step"], metrics=manifest["metrics"]))
+    return entries
+
+
+def step_url(run_url: str, step: int) -> str:
+    """Where the checkpoint of a step belongs."""
+    return storage.join(run_url, "checkpoints", f"step-{step:08d}")
+
+
+def remove(url: str) -> None:
+    """Delete a checkpoint, its manifest first, so that no half of it is taken for a whole."""
+    storage.delete(storage.join(url, MANIFEST))
+    storage.delete(url)
+
+
+def build_network(checkpoint: Checkpoint, device: str | torch.device = "cpu") -> nn.Module:
+    """The checkpoint's network with its weights, in eval mode on the device.
+
+    Raises:
+        ValueError: the weights are not those of the network that the config describes.
+    """
+    network = create_model(checkpoint.model)
+    load_weights(network, checkpoint.weights, checkpoint.url)
+    return network.to(device).eval()
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
+    """Load a state dict, or say in one line how it belongs to another network."""
+    own = network.state_dict()
+    missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    shapes = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
+    if missing or extra or shapes:
+        some = ", ".join([*missing[:2], *extra[:2], *sorted(shapes)[:2]])
+        raise ValueError(
+            f"checkpoint {origin or '(unsaved)'} is of another network: {len(missing)} weights missing, {len(extra)} "
+            f"too many, {len(shapes)} of another shape (such as {some}); set the model section as it was trained"
+        )
+    network.load_state_dict(dict(weights))
+
+
+def _pack(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def _unpack(blob: bytes) -> Any:
+    return torch.load(io.BytesIO(blob), map_location="cpu", weights_only=True)

@@ -1,0 +1,132 @@
+"""How long a run is and what each worker does in a step: settings, and plain arithmetic over them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The training loop: how many images, on what, how often it looks up from its work."""
+
+    global_batch: int = 16
+    """Images a step over all workers together; the number of workers changes nothing about it."""
+    steps: int | None = None
+    """Length of the run in steps; give either this or epochs."""
+    epochs: float | None = None
+    """Length of the run in passes over the training split; give either this or steps. Neither: 1 epoch."""
+    workers: int = 1
+    """Processes that train side by side, one device each. Must divide global_batch and the stream's lanes."""
+    min_workers: int | None = None
+    """Elastic: go on with as few as this many workers when nodes are lost, of which as many have work as divide
+    global_batch and the lanes. Empty: always exactly `workers`."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a GPU where the worker has one."""
+    cpus_per_worker: float = 1.0
+    """CPUs that a worker reserves in the cluster."""
+    threads: int = 1
+    """Threads a worker computes with; 0 leaves it to torch."""
+    micro_batch: int = 0
+    """Most images a worker passes through the network at once; the rest is accumulated. 0: all of its share. Batch norm
+    sees one pass: set this to a divisor of every worker's share, and a run on another number of workers is the same."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """`bf16`: autocast in the network; losses are fp32 either way."""
+    channels_last: bool = True
+    """Keep images and weights in the NHWC order of memory, which convolutions on CPU and GPU prefer."""
+    compile: bool = False
+    """Compile the network with torch.compile. An error where the compiler does not work."""
+    sync_batchnorm: bool = False
+    """Batch-norm statistics over all workers instead of each its own. GPU only."""
+    freeze: tuple[str, ...] = ()
+    """Parameters whose names begin with one of these are not trained."""
+    init_from: str = ""
+    """URL of a checkpoint whose weights a new run starts from; empty: random weights."""
+    nonfinite_limit: int = 20
+    """Steps in a row with a loss or gradient that is not finite (each is skipped) after which the run is ended."""
+    max_failures: int = 3
+    """How many times lost workers are replaced before the run is ended."""
+    storage_patience: float = 600.0
+    """Seconds that a run waits for a store that went away while it was on."""
+    log_every: int = 10
+    """Steps between two rows of metrics."""
+    checkpoint_every: int = 250
+    """Steps between two checkpoints: the most that a failure can cost."""
+    validate_every: float = 1.0
+    """Epochs between two validations; 0: only at the end."""
+    validate_images: int = 0
+    """Images a validation scores, the first of the split; 0: all."""
+    pictures: int = 6
+    """Images of the validation split that every validation draws with people, heatmaps and tags; 0: none."""
+    keep_best: int = 2
+    """Checkpoints kept for their AP, besides the last two."""
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError(f"steps is {self.steps} and epochs {self.epochs}; allowed: one of the two")
+        for key in ("global_batch", "workers", "nonfinite_limit", "log_every", "checkpoint_every", "keep_best"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} is {getattr(self, key)}; allowed: 1 or more")
+        for key in (
+            "threads",
+            "micro_batch",
+            "validate_every",
+            "validate_images",
+            "pictures",
+            "max_failures",
+            "storage_patience",
+        ):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} is {getattr(self, key)}; allowed: 0 or more")
+        for key in ("steps", "epochs", "cpus_per_worker"):
+            value = getattr(self, key)
+            if value is not None and value <= 0:
+                raise ValueError(f"{key} is {value}; allowed: above 0")
+        if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
+            raise ValueError(f"min_workers is {self.min_workers}; allowed: 1 to workers ({self.workers})")
+        if self.global_batch % self.workers:
+            raise ValueError(f"global_batch is {self.global_batch}; allowed: multiples of workers ({self.workers})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepPlan:
+    """What follows from the settings, the data and the number of workers that are there."""
+
+    total: int
+    """Steps of the whole run."""
+    local_batch: int
+    """Images a worker takes of each step's global batch."""
+    passes: int
+    """Passes through the network within a step, of equal size where they divide the share. Pass i takes every
+    `passes`-th image from the i-th on: on any number of workers the same images meet in a pass."""
+    validate_at: frozenset[int]
+    """Numbers of finished steps at which the network is validated."""
+    checkpoint_at: frozenset[int]
+    """Numbers of finished steps at which the state is saved."""
+
+
+def usable_workers(available: int, *, global_batch: int, lanes: int, loader_workers: int) -> int:
+    """Most of the workers that are there among which a step's images and the stream's lanes can be divided."""
+    fit = (n for n in range(available, 0, -1) if global_batch % n == 0 and lanes % (n * max(1, loader_workers)) == 0)
+    return next(fit, 1)
+
+
+def plan_steps(config: TrainConfig, *, steps_per_epoch: float, world: int) -> StepPlan:
+    """Derive the plan of a run.
+
+    Args:
+        config: the settings.
+        steps_per_epoch: global batches in one pass over the training split.
+        world: workers that take part.
+
+    Raises:
+        ValueError: the global batch cannot be divided among the workers.
+    """
+    if config.global_batch % world:
+        raise ValueError(f"train.global_batch {config.global_batch} cannot be divided among {world} workers")
+    local = config.global_batch // world
+    micro = min(local, config.micro_batch or local)
+    passes = -(-local // micro)
+    total = config.steps or max(1, round((config.epochs or 1.0) * steps_per_epoch))
+    between = max(1, round(config.validate_every * steps_per_epoch)) if config.validate_every else total
+    validate = frozenset({*range(between, total, between), total})
+    save = frozenset({*range(config.checkpoint_every, total, config.checkpoint_every), *validate})
+    return StepPlan(total=total, local_batch=local, passes=passes, validate_at=validate, checkpoint_at=save)

@@ -1,0 +1,211 @@
+"""From a checkpoint to the champion: register, score both by the same code on the same shards, decide, record, move.
+
+Nothing that users see changes before the last step, and that step is one alias. Whatever fails earlier leaves at most a
+registered version that nobody serves.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlflow.exceptions import MlflowException
+
+from lhrnet.matching import Matches, bootstrap
+from pipeline import checkpoint as checkpoints
+from pipeline import model_card, package
+from pipeline.checkpoint import Checkpoint
+from pipeline.config import Config
+from pipeline.evaluate import EvaluateConfig
+from pipeline.gate import Decision, decide, to_markdown
+from pipeline.progress import Progress
+from pipeline.recording import RunRecord
+from pipeline.registry import Entry, Registry, Version
+from pipeline.run import revision
+from pipeline.scored import Evaluation, evaluate
+from pipeline.shards import ShardIndex, read_index
+
+CANDIDATE = "candidate"
+
+
+class Evaluator(Protocol):
+    """What scores a model: `pipeline.scored.evaluate`."""
+
+    def __call__(
+        self,
+        checkpoint: Checkpoint,
+        url: str,
+        config: EvaluateConfig,
+        *,
+        index: ShardIndex | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> Evaluation:
+        """Find the people in a split and score them."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of asking for the champion's place."""
+
+    decision: Decision
+    version: str
+    """The challenger's number; "candidate" after a dry run of a checkpoint that is not registered."""
+    entry: Entry | None
+    """The move; none when nothing moved."""
+    page: str
+    """The run in MLflow that keeps the decision; empty after a dry run."""
+
+
+@dataclass(frozen=True)
+class _Scored:
+    evaluation: Evaluation
+    matches: Matches
+
+
+def promote(
+    config: Config, target: str | None = None, *, dry_run: bool = False, evaluator: Evaluator = evaluate
+) -> Outcome:
+    """Ask for the champion's place.
+
+    Args:
+        config: where runs and shards lie, the protocol, the gate's rules.
+        target: a version's number, or the URL of a checkpoint or a run; None: the best checkpoint of the config's run.
+        dry_run: score and decide, but register, record and move nothing.
+        evaluator: how models are scored.
+
+    Raises:
+        ValueError: no such version, it is the champion already, or an artifact is not what was registered.
+        FileNotFoundError: there is no such checkpoint, or there are no shards.
+        ConnectionError: MLflow or the store is away; nothing was moved.
+        RuntimeError: somebody else promoted meanwhile; nothing was moved.
+    """
+    index = read_index(config.data.val)
+    version, challenger, record, registry = _challenger(config, target)
+    champion = registry.holder("champion")
+    if version and champion and version.number == champion.number:
+        raise ValueError(f"version {version.number} of {registry.model} is the champion already")
+    served = _download(record, champion, registry.model) if champion else None
+    new = _score(evaluator, config, challenger, index, "the challenger")
+    if version is None and not dry_run:
+        version = _register(config, challenger, new, record, registry)
+    if version and not dry_run:
+        registry.challenge(version.number)
+    old = _score(evaluator, config, served, index, "the champion") if served else None
+    decision = _decide(config, version.number if version else CANDIDATE, new, champion, old)
+    if dry_run or version is None:
+        return Outcome(decision=decision, version=version.number if version else CANDIDATE, entry=None, page="")
+    _store(decision, version, record, registry)
+    entry = None
+    if decision.accepted:
+        try:
+            entry = registry.promote(
+                version.number, expected=champion.number if champion else None, reason=decision.reason
+            )
+        except RuntimeError:
+            registry.tag(version.number, {"decision": "overtaken"})
+            raise
+    return Outcome(decision=decision, version=version.number, entry=entry, page=record.page)
+
+
+def _challenger(config: Config, target: str | None) -> tuple[Version | None, Checkpoint, RunRecord, Registry]:
+    """The model that asks, verified, and its version if it has one."""
+    if target and target.isdecimal():
+        record = RunRecord(config.tracking, config.tree())
+        registry = Registry(record.mlflow, config.gate.model)
+        version = registry.get(target)
+        record.run_id = version.run_id
+        return version, _download(record, version, registry.model), record, registry
+    checkpoint = checkpoints.load(target or config.run_url)
+    record = RunRecord(config.tracking, checkpoint.config)
+    registry = Registry(record.mlflow, config.gate.model)
+    known = [v for v in registry.versions() if v.tags.get("checkpoint_sha256") == checkpoint.sha256]
+    if not known:
+        return None, checkpoint, record, registry
+    return known[0], _download(record, known[0], registry.model), record, registry
+
+
+def _download(record: RunRecord, version: Version, model: str) -> Checkpoint:
+    """A version's model, held against the manifest it was registered with."""
+    name = f"version {version.number} of {model}"
+    folder = version.source.removeprefix(f"runs:/{version.run_id}/")
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            path = record.mlflow.download_artifacts(version.run_id, folder, place)
+        except (MlflowException, OSError) as error:
+            raise ConnectionError(f"{name}: its artifact cannot be read ({str(error).splitlines()[0]})") from error
+        return package.read(Path(path), sha256=version.tags.get("manifest_sha256", ""), name=name)
+
+
+def _score(evaluator: Evaluator, config: Config, model: Checkpoint, index: ShardIndex, who: str) -> _Scored:
+    with Progress(index.images, f"score {who} on {index.split}") as progress:
+        evaluation = evaluator(model, config.data.val, config.evaluate, index=index, progress=progress.advance)
+    return _Scored(evaluation, evaluation.matches())
+
+
+def _register(config: Config, model: Checkpoint, new: _Scored, record: RunRecord, registry: Registry) -> Version:
+    """Package, upload, register, and read back what was uploaded."""
+    code = revision()
+    card = model_card.render(model, new.evaluation, new.matches, model=registry.model, revision=code)
+    size = config.evaluate.size or model.model.side
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "model")
+        sha256 = package.write(folder, model, size=size, protocol=config.evaluate.protocol, card=card)
+        where = f"model/{sha256[:12]}"
+        record.upload(where, folder)
+    tags = {
+        "checkpoint": model.url,
+        "checkpoint_sha256": model.sha256,
+        "manifest_sha256": sha256,
+        "git_revision": code,
+        "config": json.dumps(dict(model.config), separators=(",", ":"))[:5000],
+        "data": json.dumps(dict(new.evaluation.data)),
+        "step": str(model.step),
+        **figures(new.evaluation),
+    }
+    version = registry.register(record.run_id, where, tags=tags)
+    _download(record, version, registry.model)
+    return version
+
+
+def figures(evaluation: Evaluation) -> dict[str, str]:
+    """What a table of versions shows of an evaluation, as tags."""
+    latency = evaluation.predictions.latency
+    values: dict[str, Any] = {"ap": evaluation.scores.ap, "ap50": evaluation.scores.ap50}
+    return {
+        **{name: f"{value:.6f}" for name, value in values.items()},
+        "params": str(evaluation.params),
+        "macs": str(evaluation.macs),
+        "latency_ms": f"{latency.total_ms:.2f}",
+        "device": latency.device,
+        "protocol": str(evaluation.protocol["name"]),
+    }
+
+
+def _decide(config: Config, number: str, new: _Scored, champion: Version | None, old: _Scored | None) -> Decision:
+    gate = config.gate
+    difference = None
+    if old is not None:
+        difference = bootstrap(new.matches, old.matches, gain=gate.least_gain, resamples=gate.resamples, seed=gate.seed)
+    return decide(
+        gate,
+        new.evaluation.figures(number, new.matches),
+        old.evaluation.figures(champion.number, old.matches) if old and champion else None,
+        difference,
+        protocol=new.evaluation.protocol,
+        data=new.evaluation.data,
+    )
+
+
+def _store(decision: Decision, version: Version, record: RunRecord, registry: Registry) -> None:
+    content = {
+        "decision.json": json.dumps(decision.as_dict(), indent=1).encode(),
+        "decision.md": to_markdown(decision).encode(),
+    }
+    folder = f"gate/version-{version.number}"
+    record.artifacts(folder, content)
+    word = "accepted" if decision.accepted else "refused"
+    tags = {"decision": word, "decision_reason": decision.reason, "decision_files": f"runs:/{version.run_id}/{folder}"}
+    registry.tag(version.number, tags)

@@ -1,0 +1,128 @@
+"""What an evaluation leaves behind: files at a storage URL, and metrics and artifacts in the checkpoint's run."""
+
+import contextlib
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
+
+from lhrnet.draw import contact_sheet, draw_people
+from lhrnet.person import Person
+from pipeline import storage
+from pipeline.pictures import SHOWN_SCORE
+from pipeline.predictions import Predictions
+from pipeline.scored import Evaluation
+from pipeline.tracking import IDENTITY, TrackingConfig, connect, experiment_id
+
+JPEG_QUALITY = 92
+
+
+def files(evaluation: Evaluation) -> dict[str, bytes]:
+    """An evaluation as files by name: figures, detections in COCO's results format, pictures of people found."""
+    return {
+        "evaluation.json": json.dumps(evaluation.as_dict(), indent=1).encode(),
+        "detections.json": json.dumps(evaluation.predictions.detections, separators=(",", ":")).encode(),
+        **pictures(evaluation.predictions),
+    }
+
+
+def pictures(predictions: Predictions) -> dict[str, bytes]:
+    """JPEGs by name: each picture asked for with its people, and one sheet of all."""
+    people = defaultdict(list)
+    for detection in predictions.detections:
+        people[detection["image_id"]].append(Person.from_coco(detection))
+    drawn = {i: draw_people(image, people[i], least_score=SHOWN_SCORE) for i, image in predictions.pictures.items()}
+    named = {f"pictures/{i:012d}.jpg": jpeg(image) for i, image in drawn.items()}
+    return {"pictures/all.jpg": jpeg(contact_sheet(list(drawn.values()))), **named} if drawn else {}
+
+
+def jpeg(image: NDArray[np.uint8]) -> bytes:
+    """An RGB image as JPEG."""
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise ValueError(f"an image of shape {image.shape} could not be written as JPEG")
+    return data.tobytes()
+
+
+def write(url: str, content: Mapping[str, bytes]) -> None:
+    """Put files below a storage URL."""
+    for name, data in content.items():
+        storage.write_bytes(storage.join(url, name), data)
+
+
+class RunRecord:
+    """The tracked run of a checkpoint: metrics and artifacts are added to it, its status is left alone.
+
+    Args:
+        tracking: where the server is.
+        config: the config that the checkpoint was trained with; its storage and name say which run it is.
+
+    Raises:
+        ConnectionError, ValueError: as `pipeline.tracking.connect`.
+    """
+
+    def __init__(self, tracking: TrackingConfig, config: Mapping[str, Any]) -> None:
+        self.mlflow: MlflowClient = connect(tracking)
+        identity = f"{str(config['storage']).rstrip('/')}/{config['name']}".replace("'", "")
+        with _speaking("no run can be looked up"):
+            self.experiment = experiment_id(self.mlflow, tracking.experiment)
+            found = self.mlflow.search_runs([self.experiment], f"tags.`{IDENTITY}` = '{identity}'", max_results=1)
+            if found:
+                self.run_id = str(found[0].info.run_id)
+                return
+            made = self.mlflow.create_run(self.experiment, run_name=str(config["name"]), tags={IDENTITY: identity})
+            self.run_id = str(made.info.run_id)
+            self.mlflow.set_terminated(self.run_id)
+
+    @property
+    def page(self) -> str:
+        """The run's page in MLflow's web interface."""
+        return f"{str(self.mlflow.tracking_uri).rstrip('/')}/#/experiments/{self.experiment}/runs/{self.run_id}"
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Log figures at a training step."""
+        now = int(time.time() * 1000)
+        entries = [Metric(name, float(value), now, step) for name, value in values.items()]
+        with _speaking(f"it took no metrics of run {self.run_id}"):
+            self.mlflow.log_batch(self.run_id, metrics=entries)
+
+    def artifacts(self, folder: str, content: Mapping[str, bytes]) -> None:
+        """Log files below a folder of the run's artifacts."""
+        with tempfile.TemporaryDirectory() as place:
+            for name, data in content.items():
+                path = Path(place, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            self.upload(folder, Path(place))
+
+    def upload(self, folder: str, place: Path) -> None:
+        """Log a local folder as a folder of the run's artifacts."""
+        with _speaking(f"it took no artifacts of run {self.run_id}"):
+            self.mlflow.log_artifacts(self.run_id, str(place), folder)
+
+
+def metrics(evaluation: Evaluation) -> dict[str, float]:
+    """Figures by the names they have in MLflow, e.g. `val2017/plain/ap`."""
+    prefix = f"{evaluation.data['split']}/{evaluation.protocol['name']}"
+    latency = evaluation.predictions.latency
+    named = {**evaluation.scores.as_dict(), "network_ms": latency.network_ms, "decode_ms": latency.decode_ms}
+    return {f"{prefix}/{name}": value for name, value in named.items()}
+
+
+@contextlib.contextmanager
+def _speaking(what: str) -> Iterator[None]:
+    """MLflow's errors, and those of its artifact store, as one clear line."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise ConnectionError(f"MLflow failed, {what}: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,88 @@
+"""What runs where the model is used: MLflow loads this file, with `lhrnet` beside it and nothing else of the project.
+
+import mlflow
+
+model = mlflow.pyfunc.load_model("models:/lightweight-hrnet@champion")
+people = model.predict(["photo.jpg"])[0]
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mlflow.models
+import mlflow.pyfunc
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lhrnet.coco import KEYPOINTS
+from lhrnet.inference import predict
+from lhrnet.network.registry import create_model
+from lhrnet.network.spec import ModelConfig
+from lhrnet.person import Person
+
+
+class PoseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is untyped
+    """Images to people."""
+
+    def load_context(self, context: Any) -> None:
+        """Build the network from the version's own files. Takes a GPU where there is one."""
+        served = json.loads(Path(context.artifacts["served"]).read_text())
+        self.size, self.protocol = served["size"], served["protocol"]
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.network = create_model(ModelConfig(**served["model"]))
+        weights = torch.load(context.artifacts["weights"], map_location="cpu", weights_only=True)
+        self.network.load_state_dict(weights)
+        self.network.to(self.device).eval()
+
+    # The result's type is left out: MLflow reads it as a schema and warns of what it cannot express.
+    def predict(self, context: Any, model_input: list[str]):  # type: ignore[no-untyped-def]
+        """Find people in image files.
+
+        Args:
+            context: MLflow's.
+            model_input: paths.
+
+        Returns:
+            As `find`.
+
+        Raises:
+            FileNotFoundError: a path is not an image that can be read.
+        """
+        return self.find([_read(path) for path in model_input])
+
+    def find(self, images: Sequence[NDArray[np.uint8]], protocol: str = "") -> list[list[dict[str, Any]]]:
+        """Find people in images, for `model.unwrap_python_model().find(frames)`.
+
+        Args:
+            images: (H, W, 3) RGB of uint8 each, of any sizes.
+            protocol: plain, flip or multi-scale; left out, the one the version was tested with.
+
+        Returns:
+            For each image its people, the surest first: `score`, `box` (x, y, width, height) and `keypoints` by name
+            (x, y, score; a score of 0 means not found), in pixels of the image.
+        """
+        found = predict(self.network, images, self.size, protocol or self.protocol, self.device)
+        return [[_plain(person) for person in people] for people in found]
+
+
+def _plain(person: Person) -> dict[str, Any]:
+    triplets = [[round(float(value), 3) for value in triplet] for triplet in person.keypoints]
+    return {
+        "score": person.score,
+        "box": [round(value, 3) for value in person.box],
+        "keypoints": dict(zip(KEYPOINTS, triplets, strict=True)),
+    }
+
+
+def _read(path: str) -> NDArray[np.uint8]:
+    image = cv2.imread(path, cv2.IMREAD_COLOR)
+    if image is None:
+        raise FileNotFoundError(f"{path} is not an image that can be read")
+    return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
+
+
+mlflow.models.set_model(PoseModel())

@@ -1,0 +1,223 @@
+"""COCO to shards: one task a shard, the same bytes whatever the parallelism, only what is missing or wrong written.
+
+The plan (which images go into which shard) comes from the annotation file alone, so a bad image makes its shard one
+shorter and moves nothing else. The index is written last: a folder without one holds no finished shards.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pipeline import annotations, storage
+from pipeline.annotations import AnnotationFile
+from pipeline.shard_task import Known, ShardResult, ShardTask, make_shard
+from pipeline.shards import INDEX, TRUTH, LeftOut, ShardIndex, index_bytes, read_index, splits, truth_bytes
+from pipeline.source import SPLITS, SplitFiles, locate
+
+LEAST_SHARDS = 16
+"""A small split gets smaller shards, so that there are enough of them to share out."""
+
+Runner = Callable[[Sequence[ShardTask]], Iterator[tuple[int, ShardResult]]]
+"""Does tasks in any order and yields (which task, its result) as each ends."""
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """One split's tasks."""
+
+    url: str
+    """Of the split's folder of shards."""
+    dataset: str
+    split: str
+    per_shard: int
+    annotation_sha256: str
+    file: AnnotationFile = field(repr=False)
+    tasks: tuple[ShardTask, ...] = field(repr=False)
+
+    @property
+    def images(self) -> int:
+        """Images in the plan."""
+        return sum(len(task.records) for task in self.tasks)
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What sharding a split did."""
+
+    url: str
+    index: ShardIndex = field(repr=False)
+    problems: tuple[LeftOut, ...]
+    """Images left out and why; annotations without an image."""
+    written: int
+    """Shards written; the others were there already."""
+
+
+def serial(tasks: Sequence[ShardTask]) -> Iterator[tuple[int, ShardResult]]:
+    """One task after the other, in this process."""
+    for number, task in enumerate(tasks):
+        yield number, make_shard(task)
+
+
+def make_plans(
+    source: str, target: str, names: Sequence[str], *, per_shard: int = 128, dataset: str = ""
+) -> list[SplitPlan]:
+    """Read the annotations and say which images go into which shard.
+
+    Args:
+        source: where COCO's files lie.
+        target: root under which each split gets its folder.
+        names: splits.
+        per_shard: most images a shard; a split that would have fewer than 16 shards gets smaller ones.
+        dataset: name kept in the index; the source's last part if empty.
+
+    Raises:
+        ValueError: an annotation file is not COCO's, or a setting is wrong.
+        FileNotFoundError: annotations or images are not there.
+    """
+    if per_shard < 1:
+        raise ValueError(f"per_shard is {per_shard}; allowed: 1 or more (128 to 256 is good)")
+    taken = _taken_elsewhere(target, names)
+    plans = []
+    for split in sorted(names, key=list(SPLITS).index):
+        plans.append(
+            _plan(locate(source, split), storage.join(target, split), per_shard, taken, dataset or _last(source))
+        )
+        taken |= {record.image_id: split for task in plans[-1].tasks for record in task.records}
+    return plans
+
+
+def _last(source: str) -> str:
+    return source.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _taken_elsewhere(target: str, names: Sequence[str]) -> dict[int, str]:
+    """Image ids of the splits that the target already holds and that are not to be written now."""
+    try:
+        there = splits(target)
+    except (FileNotFoundError, ValueError):
+        return {}
+    others = [(split, url) for split, url in there.items() if split not in names]
+    return {image: split for split, url in others for image in read_index(url).image_ids}
+
+
+def _plan(files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], dataset: str) -> SplitPlan:
+    data = files.annotations.read()
+    name = files.annotations.name
+    file = annotations.parse(data, name, labelled="person_keypoints" in name)
+    digest = hashlib.sha256(data).hexdigest()
+    per_shard = max(1, min(per_shard, -(-len(file.records) // LEAST_SHARDS)))
+    known = _known(url, digest, per_shard)
+    tasks = []
+    for number, start in enumerate(range(0, len(file.records), per_shard)):
+        records = file.records[start : start + per_shard]
+        task = ShardTask(
+            storage.join(url, f"{files.split}-{digest[:8]}-{number:05d}.tar"),
+            records,
+            tuple(files.images.get(record.file_name) for record in records),
+            tuple((r.image_id, f"it is also in {taken[r.image_id]}") for r in records if r.image_id in taken),
+        )
+        tasks.append(_with_known(task, known))
+    return SplitPlan(url, dataset, files.split, per_shard, digest, file, tuple(tasks))
+
+
+def _known(url: str, digest: str, per_shard: int) -> ShardIndex | None:
+    try:
+        index = read_index(url)
+    except (FileNotFoundError, ValueError):
+        return None
+    return index if (index.annotation_sha256, index.per_shard) == (digest, per_shard) else None
+
+
+def _with_known(task: ShardTask, index: ShardIndex | None) -> ShardTask:
+    name = task.url.rsplit("/", 1)[-1]
+    shard = next((shard for shard in index.shards if shard.name == name), None) if index else None
+    if index is None or shard is None or shard.source != task.source:
+        return task
+    ids = {record.image_id for record in task.records}
+    left_out = tuple(left for left in index.left_out if left.image_id in ids)
+    return ShardTask(task.url, task.records, task.members, task.refused, Known(shard, left_out))
+
+
+def write_split(
+    plan: SplitPlan, *, runner: Runner = serial, strict: bool = False, done: Callable[[int], None] = lambda images: None
+) -> SplitReport:
+    """Write a split's shards, then its truth and its index.
+
+    Args:
+        plan: from `make_plans`.
+        runner: how the tasks are done.
+        strict: fail where an image must be left out, before the index is written.
+        done: told the number of images of each task that ends.
+
+    Raises:
+        ValueError: strict and something is wrong, or no image is good.
+        OSError: the source or the target cannot be reached.
+    """
+    results: dict[int, ShardResult] = {}
+    for number, result in runner(plan.tasks):
+        results[number] = result
+        done(len(plan.tasks[number].records))
+    ordered = [results[number] for number in range(len(plan.tasks))]
+    orphans = tuple(LeftOut(image_id=i, file_name=name, reason=reason) for i, name, reason in plan.file.problems)
+    problems = orphans + tuple(left for result in ordered for left in result.left_out)
+    shards = tuple(result.shard for result in ordered if result.shard)
+    if strict and problems:
+        _take_back(plan, results)
+        lines = "\n".join(describe(problem) for problem in problems[:20])
+        more = f"\n... and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise ValueError(f"{plan.split}: {len(problems)} problems, and --strict allows none:\n{lines}{more}")
+    if not shards:
+        raise ValueError(f"{plan.split}: none of {plan.images} images is good; the first: {describe(problems[0])}")
+    listed = {image for shard in shards for image in shard.image_ids}
+    truth = truth_bytes(_truth(plan, listed))
+    index = ShardIndex(
+        dataset=plan.dataset,
+        split=plan.split,
+        annotation_sha256=plan.annotation_sha256,
+        truth_sha256=hashlib.sha256(truth).hexdigest(),
+        per_shard=plan.per_shard,
+        images=len(listed),
+        annotations=sum(sum(shard.annotations) for shard in shards),
+        keypoints=sum(sum(shard.keypoints) for shard in shards),
+        bytes=sum(shard.bytes for shard in shards),
+        shards=shards,
+        left_out=problems,
+    )
+    _put(storage.join(plan.url, TRUTH), truth)
+    _remove_stale(plan.url, {shard.name for shard in shards})
+    _put(storage.join(plan.url, INDEX), index_bytes(index))
+    return SplitReport(plan.url, index, problems, sum(result.written for result in ordered))
+
+
+def _take_back(plan: SplitPlan, results: dict[int, ShardResult]) -> None:
+    """Remove what a refused run wrote, and with it an older index that no longer tells the truth."""
+    for number, result in results.items():
+        if result.written:
+            storage.delete(storage.join(plan.url, INDEX))
+            storage.delete(plan.tasks[number].url)
+
+
+def describe(problem: LeftOut) -> str:
+    """A problem in one line."""
+    return f"image {problem.image_id}{f' ({problem.file_name})' if problem.file_name else ''}: {problem.reason}"
+
+
+def _truth(plan: SplitPlan, listed: set[int]) -> dict[str, object]:
+    records = [record for task in plan.tasks for record in task.records if record.image_id in listed]
+    return {
+        "images": [{"id": r.image_id, "file_name": r.file_name, "width": r.width, "height": r.height} for r in records],
+        "annotations": [annotation for record in records for annotation in record.kept()],
+        "categories": plan.file.categories,
+    }
+
+
+def _put(url: str, data: bytes) -> None:
+    if not (storage.size(url) == len(data) and storage.read_bytes(url) == data):
+        storage.write_bytes(url, data)
+
+
+def _remove_stale(url: str, names: set[str]) -> None:
+    """Tars of an earlier input, or of larger shards: a folder holds one set."""
+    for name in storage.listing(url):
+        if name.endswith(".tar") and name not in names:
+            storage.delete(storage.join(url, name))

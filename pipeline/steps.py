@@ -1,0 +1,233 @@
+"""One training step: passes over micro-batches, one averaged gradient, one update or none, no wait for the device.
+
+A step whose gradient is not finite is skipped on all workers together: the gradient is averaged over them before it is
+looked at, so all see the same. The fused optimisers skip by a flag on the device; batch-norm statistics, which the
+bad forward pass has spoilt, are put back.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lhrnet.images import normalise
+from lhrnet.losses import LossConfig, pose_loss
+from pipeline.optimise import MovingAverage, OptimConfig, create_optimiser, learning_rate, set_learning_rate
+from pipeline.plan import StepPlan, TrainConfig
+from pipeline.stopwatch import Stopwatch
+from pipeline.stream import Batch
+from pipeline.world import World
+
+ROWS = ("loss", "loss_heatmap", "loss_pull", "loss_push", "grad_norm", "skipped")
+
+
+@dataclass(kw_only=True)
+class Counters:
+    """Sums since they were last taken, on the device: no step waits for them."""
+
+    sums: Tensor
+    """One for each of ROWS, over the steps that were not skipped; skipped steps in the last."""
+    streak: Tensor
+    """Skipped steps in a row."""
+    steps: int = 0
+
+
+class Stepper:
+    """A network and what trains it.
+
+    Args:
+        network: with its weights, on the device.
+        train, optim, loss: the settings.
+        plan: of the run.
+        world: this worker's place.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        train: TrainConfig,
+        optim: OptimConfig,
+        loss: LossConfig,
+        plan: StepPlan,
+        world: World,
+    ) -> None:
+        self.train, self.optim, self.loss, self.plan, self.world = train, optim, loss, plan, world
+        if train.sync_batchnorm and world.size > 1:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        if train.channels_last:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        freeze(network, train.freeze)
+        self.network: nn.Module = network
+        self.statistics = gathered_statistics(network)
+        self.kept = self.statistics.clone()
+        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.average = MovingAverage(network, optim.ema_decay) if optim.ema_decay else None
+        self.optimiser: Any = create_optimiser(self.parameters, optim)
+        if train.compile:
+            network.compile()
+        self.stopwatch = Stopwatch(world.device)
+        self.parallel: nn.Module = network
+        if world.size > 1:
+            self.parallel = DistributedDataParallel(
+                network, process_group=world.gradients, forward_sync_buffers=False, gradient_as_bucket_view=True
+            )
+            self.stopwatch.watch(self.parallel)
+        self.counters = Counters(
+            sums=torch.zeros(len(ROWS), device=world.device), streak=torch.zeros((), device=world.device)
+        )
+        self.skipped = 0
+
+    def keep_statistics(self) -> None:
+        """Take the present batch-norm statistics for those of the last good step."""
+        self.kept.copy_(self.statistics)
+
+    def step(self, batch: Batch, number: int) -> None:
+        """Train on one rank's part of global batch `number`, counted from 0."""
+        set_learning_rate(self.optimiser, learning_rate(number, self.plan.total, self.optim))
+        self.stopwatch.start()
+        parts = self._backward(batch)
+        self.stopwatch.backward_done()
+        norm = self._clip()
+        finite = norm.isfinite()  # the same on every worker, which a worker's own loss is not
+        self.optimiser.found_inf = (~finite).float()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=self.world.size == 1)
+        with torch.no_grad():
+            torch.where(finite, self.statistics, self.kept, out=self.kept)
+            self.statistics.copy_(self.kept)
+            if self.average:
+                self.average.update()
+            self._count(parts, norm, finite)
+        self.stopwatch.stop()
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Accumulate the gradient; the losses of the whole part, averaged."""
+        share = len(batch.images)
+        total = torch.zeros(4, device=self.world.device)
+        for number in range(self.plan.passes):
+            piece = slice(number, None, self.plan.passes)
+            images = batch.images[piece]
+            weight = len(images) / share
+            with self._without_exchange(last=number == self.plan.passes - 1):
+                with self._autocast():
+                    outputs = self.parallel(self._prepare(images))
+                losses = pose_loss(outputs, batch.joints[piece], batch.mask[piece], self.loss)
+                (losses.total * weight).backward()  # type: ignore[no-untyped-call]
+            total += torch.stack([part.detach() for part in losses]) * weight
+        return total
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        inputs = normalise(images)
+        return inputs.contiguous(memory_format=torch.channels_last) if self.train.channels_last else inputs.contiguous()
+
+    def _without_exchange(self, *, last: bool) -> AbstractContextManager[Any]:
+        if last or not isinstance(self.parallel, DistributedDataParallel):
+            return nullcontext()
+        return self.parallel.no_sync()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.train.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.world.device.type, dtype=torch.bfloat16)
+
+    def _clip(self) -> Tensor:
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients, foreach=True)
+        if self.optim.grad_clip:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.optim.grad_clip, norm, foreach=True)
+        return norm
+
+    def _count(self, parts: Tensor, norm: Tensor, finite: Tensor) -> None:
+        row = torch.cat([parts, norm[None], torch.zeros(1, device=norm.device)])
+        bad = torch.zeros_like(row)
+        bad[-1] = 1
+        self.counters.sums += torch.where(finite, row, bad)
+        self.counters.streak = torch.where(finite, 0.0, self.counters.streak + 1)
+        self.counters.steps += 1
+
+    def take_rows(self) -> dict[str, float]:
+        """Means of the steps since the last call, by name. Waits for the device.
+
+        Raises:
+            RuntimeError: too many steps in a row were not finite, or the network was to be compiled and is not.
+        """
+        counters = self.counters
+        sums, streak = counters.sums.tolist(), int(counters.streak.item())
+        skipped = int(sums[-1])
+        self.skipped += skipped
+        good = max(1, counters.steps - skipped)
+        counters.sums, counters.steps = torch.zeros_like(counters.sums), 0
+        if streak >= self.train.nonfinite_limit:
+            raise RuntimeError(
+                f"{streak} steps in a row had a gradient that is not finite: lower optim.lr, set optim.grad_clip, or "
+                "try train.precision=fp32; the last checkpoint is from before"
+            )
+        if self.train.compile:
+            check_compiled()
+        rows = {name: value / good for name, value in zip(ROWS[:-1], sums[:-1], strict=True)} if good else {}
+        return {**rows, "skipped_steps": float(self.skipped)}
+
+
+def gathered_statistics(network: nn.Module) -> Tensor:
+    """Lay all floating-point buffers of a network side by side in one tensor, of which they become parts.
+
+    Returns:
+        (N,) the tensor: what is written to it is written to the buffers, by one operation instead of hundreds.
+    """
+    places = [
+        (module, name, buffer)
+        for module in network.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+        if buffer.dtype == torch.float32
+    ]
+    whole = torch.cat([buffer.flatten() for _, _, buffer in places]) if places else torch.zeros(0)
+    for (module, name, buffer), part in zip(places, torch.split(whole, [b.numel() for *_, b in places]), strict=True):
+        module._buffers[name] = part.view_as(buffer)
+    return whole
+
+
+def freeze(network: nn.Module, prefixes: Sequence[str]) -> None:
+    """Keep parameters whose names begin with a prefix as they are, and their batch norms' statistics too.
+
+    Raises:
+        ValueError: a prefix fits no parameter.
+    """
+    for prefix in prefixes:
+        found = [parameter for name, parameter in network.named_parameters() if name.startswith(prefix)]
+        if not found:
+            tops = sorted({name.split(".")[0] for name, _ in network.named_parameters()})
+            raise ValueError(
+                f"train.freeze: no parameter's name begins with {prefix!r}; they begin with {', '.join(tops)}"
+            )
+        for parameter in found:
+            parameter.requires_grad_(False)
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.weight.requires_grad:
+            module.eval()
+
+
+def check_compiled() -> None:
+    """Refuse to go on uncompiled where compiling was asked for."""
+    from torch._dynamo.utils import counters
+
+    if not counters["stats"].get("unique_graphs"):
+        raise RuntimeError(
+            "train.compile is set but torch.compile compiled nothing; set train.compile=false to go without"
+        )
+
+
+def timed(batches: Any, stopwatch: Stopwatch) -> Any:
+    """The same batches, the time spent waiting for each noted."""
+    iterator = iter(batches)
+    while True:
+        begun = time.perf_counter()
+        batch = next(iterator)
+        stopwatch.waited(time.perf_counter() - begun)
+        yield batch

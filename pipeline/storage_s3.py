@@ -1,0 +1,173 @@
+"""S3 by boto3: one client a process, time-outs and retries on every call, errors that say what to do."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+CHUNK = 1 << 20
+CONNECT_TIMEOUT = 3.0
+READ_TIMEOUT = 10.0
+ATTEMPTS = 3
+KEYS = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "DEFAULT_REGION")
+
+
+def client() -> Any:
+    """This process's client for the environment as it is now: none is shared with a process forked off."""
+    return _client(os.getpid(), _endpoint(), tuple(os.environ.get(f"AWS_{name}") for name in KEYS))
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+@lru_cache(maxsize=4)
+def _client(process: int, endpoint: str | None, keys: tuple[str | None, ...]) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        retries={"max_attempts": ATTEMPTS, "mode": "standard"},
+        max_pool_connections=16,
+        s3={"addressing_style": "path"} if endpoint else {},
+    )
+    return boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
+
+
+def bucket_and_key(url: str) -> tuple[str, str]:
+    """The two halves of s3://bucket/key."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Turn botocore's errors into ours, with the URL, the endpoint and what to do."""
+    from botocore import exceptions as s3
+
+    try:
+        yield
+    except s3.ClientError as error:
+        raise _client_error(url, error) from error
+    except (s3.NoCredentialsError, s3.PartialCredentialsError) as error:
+        raise PermissionError(f"{url}: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
+    except (s3.HTTPClientError, s3.ConnectionError) as error:
+        raise ConnectionError(
+            f"{url} cannot be reached {_at()} ({type(error).__name__}); is the store up, and AWS_ENDPOINT_URL right?"
+        ) from error
+    except (s3.BotoCoreError, s3.ParamValidationError) as error:
+        raise ValueError(f"{url} {_at()}: {error}") from error
+
+
+def _at() -> str:
+    endpoint = _endpoint()
+    return f"at {endpoint}" if endpoint else "at AWS (AWS_ENDPOINT_URL is not set)"
+
+
+def _client_error(url: str, error: Any) -> OSError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    if code == "NoSuchBucket":
+        return FileNotFoundError(f"{url} {_at()}: the bucket is not there; create it or check its name")
+    if code in ("NoSuchKey", "404", "NotFound") or status == 404:
+        return FileNotFoundError(f"{url} is not there {_at()}; check the URL")
+    if status in (400, 401, 403) and code not in ("InvalidRange", "InvalidRequest"):
+        return PermissionError(
+            f"{url} {_at()} refused the keys ({code}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
+            "and AWS_SESSION_TOKEN, which may have expired"
+        )
+    return ConnectionError(f"{url} {_at()} answered {status} {code} after {ATTEMPTS} tries")
+
+
+def stream(url: str, start: int, length: int | None) -> Iterator[bytes]:
+    """Yield an object's bytes from `start` on. Raises ConnectionResetError where the connection breaks."""
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+    from urllib3.exceptions import HTTPError
+
+    if length == 0:
+        return
+    bucket, key = bucket_and_key(url)
+    end = "" if length is None else str(start + length - 1)
+    ranged = {"Range": f"bytes={start}-{end}"} if start or length is not None else {}
+    with _explained(url):
+        answer = client().get_object(Bucket=bucket, Key=key, **ranged)
+    body = answer["Body"]
+    try:
+        if ranged and answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
+            raise ConnectionError(f"{url} {_at()}: the store does not answer range requests")
+        while piece := body.read(CHUNK):
+            yield piece
+    except (HTTPClientError, IncompleteReadError, HTTPError) as error:
+        raise ConnectionResetError(f"{url} {_at()}: the connection broke ({type(error).__name__})") from error
+    finally:
+        body.close()
+
+
+def write(url: str, data: BinaryIO) -> None:
+    """Put an object."""
+    bucket, key = bucket_and_key(url)
+    with _explained(url):
+        client().put_object(Bucket=bucket, Key=key, Body=data)
+
+
+def create(url: str, data: bytes) -> bool:
+    """Put an object where there is none; False where there is one."""
+    from botocore.exceptions import ClientError
+
+    bucket, key = bucket_and_key(url)
+    with _explained(url):
+        try:
+            client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (409, 412):
+                return False
+            raise
+    return True
+
+
+def size(url: str) -> int | None:
+    """Bytes of an object; None where there is none."""
+    bucket, key = bucket_and_key(url)
+    if not key:
+        return None
+    try:
+        with _explained(url):
+            return int(client().head_object(Bucket=bucket, Key=key)["ContentLength"])
+    except FileNotFoundError:
+        return None
+
+
+def holds_objects(url: str) -> bool:
+    """Whether anything lies below the URL."""
+    bucket, key = bucket_and_key(url)
+    try:
+        with _explained(url):
+            answer = client().list_objects_v2(Bucket=bucket, Prefix=f"{key.rstrip('/')}/" if key else "", MaxKeys=1)
+    except FileNotFoundError:
+        return False
+    return bool(answer.get("KeyCount", 0))
+
+
+def listing(url: str) -> dict[str, int]:
+    """Bytes of every object below the URL by relative path; empty if there are none."""
+    bucket, key = bucket_and_key(url)
+    prefix = f"{key.rstrip('/')}/" if key else ""
+    found: dict[str, int] = {}
+    with _explained(url):
+        for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            found |= {item["Key"][len(prefix) :]: item["Size"] for item in page.get("Contents", ())}
+    return dict(sorted(found.items()))
+
+
+def delete(url: str) -> None:
+    """Remove an object and everything below it."""
+    bucket, key = bucket_and_key(url)
+    if not key:
+        raise ValueError(f"{url}: a whole bucket is not deleted; name a prefix in it")
+    below = [f"{key.rstrip('/')}/{name}" for name in listing(url)]
+    with _explained(url):
+        for name in [key, *below]:
+            client().delete_object(Bucket=bucket, Key=name)

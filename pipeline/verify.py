@@ -1,0 +1,90 @@
+"""Read every byte of a split's shards again and hold them against the index, the truth, and each other."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import storage
+from pipeline.augment import check_whole, decode, decode_ignored
+from pipeline.reader import RawSample, open_shard, read_shard
+from pipeline.shards import INDEX, TRUTH, Shard, ShardIndex, read_index, truth
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verification found."""
+
+    url: str
+    index: ShardIndex
+    faults: tuple[str, ...]
+    """Empty: every byte is as it was written."""
+
+
+def verify(url: str, *, workers: int = 2, done: Callable[[int], None] = lambda images: None) -> Verdict:
+    """Read a split again.
+
+    Args:
+        url: the split's folder.
+        workers: shards read at once.
+        done: told the number of images of each shard that was read.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no index, or it is damaged; nothing can be held against it then.
+        PermissionError, ConnectionError: the store cannot be read.
+    """
+    index = read_index(url)
+    faults, by_image = _truth_faults(url, index)
+    if storage.scheme(url) in ("file", "s3"):
+        known = {INDEX, TRUTH, *(shard.name for shard in index.shards)}
+        faults += [f"{storage.join(url, name)} is in no index" for name in storage.listing(url) if name not in known]
+    with ThreadPoolExecutor(workers) as pool:
+        checks = {pool.submit(_shard_faults, url, shard, by_image): shard for shard in index.shards}
+        for check in as_completed(checks):
+            faults += check.result()
+            done(checks[check].count)
+    return Verdict(url, index, tuple(sorted(faults)))
+
+
+def _truth_faults(url: str, index: ShardIndex) -> tuple[list[str], dict[int, dict[str, Any]] | None]:
+    """Faults, and what the truth says of each image; None where it cannot be read."""
+    try:
+        tree = truth(url, index)
+    except (FileNotFoundError, ValueError) as error:
+        return [str(error)], None
+    by_image = {image["id"]: {**image, "annotations": []} for image in tree["images"]}
+    for annotation in tree["annotations"]:
+        by_image[annotation["image_id"]]["annotations"].append(annotation)
+    if set(by_image) != set(index.image_ids):
+        return [f"{storage.join(url, TRUTH)} has other images than the index"], by_image
+    return [], by_image
+
+
+def _shard_faults(url: str, shard: Shard, by_image: dict[int, dict[str, Any]] | None) -> list[str]:
+    place = storage.join(url, shard.name)
+    faults: list[str] = []
+    try:
+        for number, raw in enumerate(read_shard(open_shard(url, shard), place, shard.image_ids)):
+            counts = shard.annotations[number], shard.keypoints[number]
+            faults += [f"{place}: image {raw.image_id}: {fault}" for fault in _sample_faults(raw, counts)]
+            expected = (by_image or {}).get(raw.image_id)
+            if expected and list(raw.annotations) != expected["annotations"]:
+                faults.append(f"{place}: image {raw.image_id}: its annotations are not those of {TRUTH}")
+    except (ValueError, FileNotFoundError) as error:
+        faults.append(str(error))
+    return faults
+
+
+def _sample_faults(raw: RawSample, counts: tuple[int, int]) -> Iterator[str]:
+    try:
+        check_whole(raw.jpeg)
+        height, width = decode(raw.jpeg).shape[:2]
+        if (width, height) != (raw.width, raw.height):
+            yield f"it is {width}x{height} and its JSON says {raw.width}x{raw.height}"
+        if raw.ignore_png is not None:
+            decode_ignored(raw.ignore_png, raw.width, raw.height)
+    except ValueError as error:
+        yield str(error)
+    keypoints = sum(a["num_keypoints"] for a in raw.annotations if not a["iscrowd"])
+    if (len(raw.annotations), keypoints) != counts:
+        yield f"it has {len(raw.annotations)} annotations and {keypoints} keypoints; the index says {counts}"

@@ -1,0 +1,153 @@
+"""What a store in trouble gives, and a damaged cache."""
+
+import hashlib
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import storage_s3
+from pipeline.augment import NONE
+from pipeline.shards import read_index
+from pipeline.stream import StreamConfig, TrainStream
+
+SHARD = 2
+
+
+def train(folder: Any, **config: Any) -> list[list[int]]:
+    """The image ids of an epoch's batches."""
+    settings = StreamConfig(**{"lanes": 4, "loader_workers": 0, "window": 4, **config})
+    stream = TrainStream(str(folder), stream=settings, augment=NONE, size=32, global_batch=4, rank=0, world=1, seed=1)
+    return [batch.image_ids.tolist() for batch in itertools.islice(stream.batches(), stream.steps_per_epoch)]
+
+
+def flip_a_bit(folder: Path) -> Path:
+    path = folder / read_index(str(folder)).shards[SHARD].name
+    data = bytearray(path.read_bytes())
+    data[900] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+class Store:
+    """An S3 server in a few lines that misbehaves as told, over a folder's files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.mood, self.left, self.seen = folder, "", 0, 0
+
+    def answer(self, path: str, start: int) -> tuple[int, bytes, int]:
+        """(status, body, how many of its bytes are really sent)."""
+        self.seen += 1
+        if path.endswith(".tar") and self.left:
+            self.left -= 1
+            if self.mood == "expired":
+                return 400, b"<Error><Code>ExpiredToken</Code></Error>", -1
+            if self.mood == "busy":
+                return 503, b"<Error><Code>SlowDown</Code></Error>", -1
+            if self.mood == "forbidden":
+                return 403, b"<Error><Code>AccessDenied</Code></Error>", -1
+            data = (self.folder / path.rsplit("/", 1)[-1]).read_bytes()[start:]
+            if self.mood == "drop":
+                return 206 if start else 200, data, 1000 if self.left < 99 else 0
+            if self.mood == "slow":
+                time.sleep(1.0)
+        data = (self.folder / path.rsplit("/", 1)[-1]).read_bytes()[start:]
+        return 206 if start else 200, data, -1
+
+
+@pytest.fixture
+def store(drawn_shards: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The training shards in a store of its own, at s3://bucket/train2017."""
+    store = Store(drawn_shards / "train2017")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+            status, body, sent = store.answer(self.path, start)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if sent < 0 else body[:sent])
+            self.close_connection = sent >= 0
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name, value in {
+        "ENDPOINT_URL": f"http://127.0.0.1:{server.server_address[1]}",
+        "ACCESS_KEY_ID": "a",
+        "SECRET_ACCESS_KEY": "b",
+        "DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    storage_s3._client.cache_clear()
+    yield store
+    server.shutdown()
+    server.server_close()
+
+
+URL = "s3://bucket/train2017"
+
+
+@pytest.mark.parametrize(("mood", "times"), [("drop", 6), ("busy", 2)])
+def test_a_store_in_passing_trouble_changes_nothing(store: Store, drawn_shards: Path, mood: str, times: int) -> None:
+    store.mood, store.left = mood, times
+    assert train(URL) == train(drawn_shards / "train2017")
+    assert store.left == 0
+
+
+def test_shards_too_large_for_memory_pass_through_files(
+    store: Store, drawn_shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.loader.MEMORY", 0)
+    assert train(URL) == train(drawn_shards / "train2017")
+
+
+@pytest.mark.parametrize(
+    ("mood", "kind", "word"),
+    [
+        ("expired", PermissionError, r"ExpiredToken.*AWS_SESSION_TOKEN"),
+        ("forbidden", PermissionError, r"AccessDenied.*AWS_ACCESS_KEY_ID"),
+        ("busy", ConnectionError, r"503 SlowDown after 3 tries"),
+        ("drop", ConnectionError, r"the connection broke"),
+        ("slow", ConnectionError, r"cannot be reached"),
+    ],
+)
+@pytest.mark.parametrize("on_damage", ["fail", "skip"])
+def test_a_store_in_lasting_trouble_ends_the_run_even_where_damage_is_skipped(
+    store: Store, monkeypatch: pytest.MonkeyPatch, mood: str, kind: type[Exception], word: str, on_damage: str
+) -> None:
+    monkeypatch.setattr("pipeline.storage_s3.READ_TIMEOUT", 0.3)
+    store.mood, store.left = mood, 10**9
+    with pytest.raises(kind, match=rf"s3://bucket/train2017/train2017-.*{word}"):
+        train(URL, on_damage=on_damage)
+
+
+def test_a_store_that_gives_other_bytes_is_noticed(store: Store, own_shards: Path) -> None:
+    store.folder = own_shards / "train2017"
+    name = flip_a_bit(store.folder).name
+    with pytest.raises(ValueError, match=rf"s3://bucket/train2017/{name} has sha256"):
+        train(URL)
+    assert any(-1 in batch for batch in train(URL, on_damage="skip"))
+
+
+@pytest.mark.parametrize("kind", ["a bit", "cut", "empty"])
+def test_a_damaged_cache_entry_is_fetched_again(store: Store, own_shards: Path, tmp_path: Path, kind: str) -> None:
+    whole = train(URL, cache=str(tmp_path / "cache"))
+    shard = read_index(str(own_shards / "train2017")).shards[SHARD]
+    entry = tmp_path / "cache" / f"{shard.sha256}.tar"
+    data = flip_a_bit(own_shards / "train2017").read_bytes()
+    entry.write_bytes({"a bit": data, "cut": data[:700], "empty": b""}[kind])
+    seen = store.seen
+    assert train(URL, cache=str(tmp_path / "cache")) == whole
+    assert store.seen == seen + 2, "the index and one shard"
+    assert hashlib.sha256(entry.read_bytes()).hexdigest() == shard.sha256

@@ -1,0 +1,322 @@
+"""Promotion from a checkpoint to a champion that `mlflow` alone can load."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from lhrnet.network.profile import Profile, profile
+from lhrnet.network.registry import create_model
+from lhrnet.network.spec import ModelConfig
+from lhrnet.scoring import score
+from pipeline import checkpoint as checkpoints
+from pipeline.checkpoint import Checkpoint
+from pipeline.config import Config, parse
+from pipeline.evaluate import EvaluateConfig
+from pipeline.predictions import Latency, Predictions
+from pipeline.promotion import Outcome, promote
+from pipeline.recording import RunRecord
+from pipeline.registry import Registry
+from pipeline.scored import Evaluation, describe_data, describe_protocol
+from pipeline.sharding import make_plans, write_split
+from pipeline.shards import ShardIndex, read_index, truth
+from pipeline.synthetic import SceneConfig, write_coco
+
+MODEL = ModelConfig(r=-4, input_size=64)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an MLflow database and drawn shards."""
+    root = tmp_path_factory.mktemp("promotion")
+    write_coco(root / "coco", train=2, val=16, seed=5, config=SceneConfig(size=96), workers=1)
+    for plan in make_plans(str(root / "coco"), str(root / "shards"), ["val2017"], per_shard=8):
+        write_split(plan)
+    return root
+
+
+@pytest.fixture
+def config(place: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A model name and a run of the test's own."""
+    monkeypatch.chdir(place)
+    own = uuid.uuid4().hex[:8]
+    val = f"{place}/shards/val2017"
+    return parse(
+        {
+            "name": f"run-{own}",
+            "storage": str(place / "runs"),
+            "data": {"train": val, "val": val},
+            "model": asdict(MODEL),
+            "gate": {"model": f"model-{own}", "resamples": 100},
+            "tracking": {"uri": f"sqlite:///{place}/mlflow.db"},
+        }
+    )
+
+
+@cache
+def _weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return create_model(MODEL).state_dict()
+
+
+@cache
+def _counted() -> Profile:
+    return profile(MODEL)
+
+
+def _checkpoint(config: Config, step: int, *, shift: float) -> str:
+    """A checkpoint whose people the test's evaluator will find `shift` pixels beside the truth."""
+    url = checkpoints.step_url(config.run_url, step)
+    made = Checkpoint(
+        url=url, step=step, config=config.tree(), weights=_weights(), metrics={"shift": shift, "val/ap": 0.5}
+    )
+    checkpoints.save(made, url)
+    return url
+
+
+def _evaluate(
+    checkpoint: Checkpoint,
+    url: str,
+    config: EvaluateConfig,
+    *,
+    index: ShardIndex | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Evaluation:
+    index = index or read_index(url)
+    tree = truth(url, index)
+    found = []
+    for person in tree["annotations"]:
+        points = [v + checkpoint.metrics["shift"] * (n % 3 == 0) for n, v in enumerate(person["keypoints"])]
+        entry = {"image_id": person["image_id"], "category_id": 1, "keypoints": points, "score": 0.9}
+        found.append(entry)
+    latency = Latency(resize_ms=1.0, network_ms=20.0, decode_ms=5.0, device="a test", batch=1)
+    counted = _counted()
+    return Evaluation(
+        checkpoint=checkpoint.url,
+        step=checkpoint.step,
+        data=describe_data(url, index),
+        protocol=describe_protocol(config, checkpoint),
+        scores=score(tree, found),
+        params=counted.params,
+        macs=counted.macs,
+        predictions=Predictions(
+            detections=tuple(found), image_ids=tuple(sorted(index.image_ids)), latency=latency, pictures={}
+        ),
+        truth=tree,
+    )
+
+
+def _promote(config: Config, target: str | None = None, **options: Any) -> Outcome:
+    return promote(config, target, evaluator=options.pop("evaluator", _evaluate), **options)
+
+
+def _registry(config: Config) -> Registry:
+    return Registry(RunRecord(config.tracking, config.tree()).mlflow, config.gate.model)
+
+
+def _champion(config: Config) -> str | None:
+    holder = _registry(config).holder("champion")
+    return holder.number if holder else None
+
+
+def _artifact(config: Config, version: str, path: str) -> Path:
+    found = _registry(config).get(version)
+    client = _registry(config).mlflow
+    return Path(client.get_run(found.run_id).info.artifact_uri.removeprefix("file://"), path)
+
+
+def _package(config: Config, version: str) -> Path:
+    found = _registry(config).get(version)
+    return _artifact(config, version, found.source.removeprefix(f"runs:/{found.run_id}/"))
+
+
+def test_the_first_model_becomes_champion_with_card_tags_and_decision(config: Config) -> None:
+    url = _checkpoint(config, 5, shift=1.0)
+    outcome = _promote(config)
+    assert outcome.decision.accepted
+    assert outcome.version == _champion(config) == "1"
+    tags = _registry(config).get("1").tags
+    assert tags["checkpoint"] == url
+    assert tags["decision"] == "accepted"
+    assert json.loads(tags["config"])["model"]["r"] == -4
+    assert json.loads(tags["data"])["index_sha256"]
+    assert {"git_revision", "ap", "latency_ms", "params", "macs"} <= tags.keys()
+    decision = json.loads(_artifact(config, "1", "gate/version-1/decision.json").read_text())
+    assert decision["accepted"]
+    assert _artifact(config, "1", "gate/version-1/decision.md").read_text().startswith("# Version 1: accepted")
+    card = (_package(config, "1") / "README.md").read_text()
+    for part in (
+        "## Use",
+        "## Data",
+        "## Recipe",
+        "## Figures",
+        "## Limits",
+        "## Licence",
+        "5 steps",
+        "AP by crowding",
+    ):
+        assert part in card
+
+
+def test_a_better_model_takes_the_place_and_a_worse_one_does_not(config: Config) -> None:
+    _checkpoint(config, 1, shift=3.0)
+    _promote(config)
+    better = _promote(config, _checkpoint(config, 2, shift=0.5))
+    assert better.entry is not None
+    assert (better.entry.old, better.entry.new) == ("1", "2")
+    worse = _promote(config, _checkpoint(config, 3, shift=3.0))
+    assert worse.entry is None
+    assert not worse.decision.accepted
+    registry = _registry(config)
+    holders = {a: v.number for a in ("champion", "challenger", "previous") if (v := registry.holder(a))}
+    assert holders == {"champion": "2", "challenger": "3", "previous": "1"}
+    assert registry.get("3").tags["decision"] == "refused"
+    assert json.loads(_artifact(config, "3", "gate/version-3/decision.json").read_text())["accepted"] is False
+
+
+def test_a_dry_run_decides_and_leaves_no_trace(config: Config) -> None:
+    _checkpoint(config, 1, shift=1.0)
+    outcome = _promote(config, dry_run=True)
+    assert outcome.decision.accepted
+    assert (outcome.entry, outcome.version) == (None, "candidate")
+    assert _registry(config).versions() == []
+
+
+def test_the_same_checkpoint_is_registered_once_and_can_be_named_by_its_version(config: Config) -> None:
+    _promote(config, _checkpoint(config, 1, shift=1.0))
+    url = _checkpoint(config, 2, shift=2.0)
+    assert not _promote(config, url).decision.accepted
+    assert not _promote(config, url).decision.accepted
+    assert len(_registry(config).versions()) == 2
+    lax = config.model_copy(
+        update={
+            "gate": replace(config.gate, least_gain=0, confidence=0, most_size_loss=1, most_keypoint_loss=1),
+        }
+    )
+    assert not _promote(lax, "2").decision.accepted, "a gain below 0 is no gain"
+    _promote(config, _checkpoint(config, 3, shift=0.2))
+    assert _champion(config) == "3"
+
+
+def test_promoting_the_champion_again_is_an_error(config: Config) -> None:
+    _checkpoint(config, 1, shift=1.0)
+    _promote(config)
+    with pytest.raises(ValueError, match="champion already"):
+        _promote(config)
+
+
+@pytest.mark.parametrize("file", ["artifacts/weights.pt", "code/lhrnet/inference.py", "manifest.json"])
+def test_a_version_whose_files_were_changed_is_refused(config: Config, file: str) -> None:
+    _promote(config, _checkpoint(config, 1, shift=0.5))
+    _promote(config, _checkpoint(config, 2, shift=1.0))
+    path = _package(config, "2") / file
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(ValueError, match=r"version 2 of .*sha256"):
+        _promote(config, "2")
+    assert _champion(config) == "1"
+
+
+def test_a_file_added_to_a_version_is_refused(config: Config) -> None:
+    _promote(config, _checkpoint(config, 1, shift=0.5))
+    _promote(config, _checkpoint(config, 2, shift=1.0))
+    (_package(config, "2") / "code" / "lhrnet" / "extra.py").write_text("")
+    with pytest.raises(ValueError, match=r"extra\.py"):
+        _promote(config, "2")
+
+
+def test_a_champion_whose_files_were_changed_stops_the_comparison(config: Config) -> None:
+    _promote(config, _checkpoint(config, 1, shift=1.0))
+    path = _package(config, "1") / "artifacts" / "weights.pt"
+    path.write_bytes(b"other")
+    with pytest.raises(ValueError, match="version 1 of"):
+        _promote(config, _checkpoint(config, 2, shift=0.5))
+    assert _champion(config) == "1"
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(config: Config) -> None:
+    _promote(config, _checkpoint(config, 1, shift=3.0))
+    first, second = _checkpoint(config, 2, shift=1.0), _checkpoint(config, 3, shift=0.5)
+    inner: list[Outcome] = []
+
+    def while_the_other_promotes(checkpoint: Checkpoint, url: str, settings: EvaluateConfig, **rest: Any) -> Evaluation:
+        if not inner:
+            inner.append(_promote(config, second))
+        return _evaluate(checkpoint, url, settings, **rest)
+
+    with pytest.raises(RuntimeError, match="somebody else promoted meanwhile"):
+        _promote(config, first, evaluator=while_the_other_promotes)
+    assert inner[0].entry is not None
+    assert _champion(config) == inner[0].version
+    loser = next(v for v in _registry(config).versions() if v.number not in ("1", inner[0].version))
+    assert loser.tags["decision"] == "overtaken"
+
+
+def test_a_tracker_that_is_away_is_an_error_before_anything_is_scored(config: Config) -> None:
+    url = _checkpoint(config, 1, shift=1.0)
+    away = config.model_copy(update={"tracking": replace(config.tracking, uri="http://127.0.0.1:9")})
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1:9"):
+        _promote(away, url)
+
+
+def test_an_artifact_store_that_is_away_leaves_the_champion(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    _promote(config, _checkpoint(config, 1, shift=1.0))
+    url = _checkpoint(config, 2, shift=0.5)
+
+    def away(*args: Any) -> None:
+        raise ConnectionError("no artifact store")
+
+    monkeypatch.setattr(RunRecord, "artifacts", away)
+    with pytest.raises(ConnectionError, match="no artifact store"):
+        _promote(config, url)
+    assert _champion(config) == "1"
+
+
+def test_a_version_that_does_not_exist_is_an_error(config: Config) -> None:
+    _promote(config, _checkpoint(config, 1, shift=1.0))
+    with pytest.raises(ValueError, match="no version 7"):
+        _promote(config, "7")
+
+
+README = Path(__file__).parents[2] / "README.md"
+ALONE = """
+import json, sys
+for name in ("pipeline", "jobs", "ray", "webdataset", "pycocotools", "boto3"):
+    sys.modules[name] = None
+exec(sys.argv[1])
+print(json.dumps(people))
+"""
+
+
+def test_the_two_lines_of_the_readme_load_the_champion_with_mlflow_alone(config: Config, tmp_path: Path) -> None:
+    _promote(config, _checkpoint(config, 1, shift=1.0))
+    lines = re.search(r"```python\n(import mlflow\n.*?)```", README.read_text(), re.DOTALL)
+    assert lines is not None
+    assert len([line for line in lines[1].splitlines() if line]) == 2
+    code = lines[1].replace("lightweight-hrnet@champion", f"{config.gate.model}@champion")
+    cv2.imwrite(str(tmp_path / "photo.jpg"), np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8))
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", ALONE, code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+        env={**os.environ, "MLFLOW_TRACKING_URI": config.tracking.uri},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    people = json.loads(done.stdout.splitlines()[-1])
+    assert people
+    assert set(people[0]) == {"score", "box", "keypoints"}
+    assert len(people[0]["keypoints"]) == 17
+    assert "Warning" not in done.stderr

@@ -1,0 +1,82 @@
+"""What an evaluation leaves behind, and where."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from pipeline.predictions import Latency, Predictions
+from pipeline.recording import RunRecord, pictures, write
+from pipeline.tracking import TrackingConfig, open_run
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> TrackingConfig:
+    return TrackingConfig(uri=f"sqlite:///{tmp_path_factory.mktemp('recording')}/mlflow.db", experiment="e")
+
+
+def _config(name: str) -> dict[str, Any]:
+    return {"name": name, "storage": "s3://bucket/runs/"}
+
+
+def test_an_evaluation_joins_the_run_that_training_made(tracking: TrackingConfig) -> None:
+    client = MlflowClient(tracking_uri=tracking.uri)
+    trained = open_run(client, experiment="e", name="a", identity="s3://bucket/runs/a", params={})
+    record = RunRecord(tracking, _config("a"))
+    assert record.run_id == trained.run_id
+    record.metrics({"val2017/plain/ap": 0.25}, step=7)
+    run = client.get_run(trained.run_id)
+    assert run.info.status == "RUNNING"
+    assert run.data.metrics == {"val2017/plain/ap": 0.25}
+    assert client.get_metric_history(trained.run_id, "val2017/plain/ap")[0].step == 7
+
+
+def test_a_checkpoint_without_a_run_gets_one_and_keeps_it(tracking: TrackingConfig) -> None:
+    first = RunRecord(tracking, _config("lonely"))
+    assert RunRecord(tracking, _config("lonely")).run_id == first.run_id
+    assert RunRecord(tracking, _config("other")).run_id != first.run_id
+    assert MlflowClient(tracking_uri=tracking.uri).get_run(first.run_id).info.status == "FINISHED"
+
+
+def test_files_lie_in_the_runs_artifacts_in_their_folders(
+    tracking: TrackingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = RunRecord(tracking, _config("files"))
+    record.artifacts("report", {"page.html": b"x", "figures/one.png": b"y"})
+    client = MlflowClient(tracking_uri=tracking.uri)
+    assert {a.path for a in client.list_artifacts(record.run_id, "report")} == {"report/page.html", "report/figures"}
+
+
+def test_a_store_that_fails_is_one_clear_error(tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = RunRecord(tracking, _config("failing"))
+
+    def fails(*args: Any, **more: Any) -> None:
+        raise MlflowException("away\nwith a long trace")
+
+    for name in ("log_artifacts", "log_batch"):
+        monkeypatch.setattr(record.mlflow, name, fails)
+    with pytest.raises(ConnectionError, match=r"artifacts of run \w+: away$"):
+        record.artifacts("report", {"a": b""})
+    with pytest.raises(ConnectionError, match=r"metrics of run \w+: away$"):
+        record.metrics({"a": 1.0}, step=1)
+
+
+def test_each_picture_is_drawn_and_one_sheet_shows_all(tmp_path: Path) -> None:
+    image = np.full((80, 60, 3), 128, np.uint8)
+    person = {"image_id": 3, "category_id": 1, "keypoints": [20, 30, 1] * 17, "score": 0.9}
+    latency = Latency(resize_ms=0, network_ms=1, decode_ms=1, device="d", batch=1)
+    found = Predictions(detections=(person,), image_ids=(3, 4), latency=latency, pictures={3: image, 4: image})
+    drawn = pictures(found)
+    assert sorted(drawn) == ["pictures/000000000003.jpg", "pictures/000000000004.jpg", "pictures/all.jpg"]
+    assert drawn["pictures/000000000003.jpg"] != drawn["pictures/000000000004.jpg"], "the person is drawn"
+    write(str(tmp_path / "out"), drawn)
+    assert (tmp_path / "out" / "pictures" / "all.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
+def test_no_pictures_asked_for_are_no_files() -> None:
+    latency = Latency(resize_ms=0, network_ms=1, decode_ms=1, device="d", batch=1)
+    assert pictures(Predictions(detections=(), image_ids=(), latency=latency, pictures={})) == {}

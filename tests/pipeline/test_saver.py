@@ -1,0 +1,87 @@
+"""Checkpoints written beside the training, and which are kept."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import checkpoint, saver
+from pipeline.checkpoint import Checkpoint, Entry
+from pipeline.saver import Saver, superfluous
+
+
+def entry(step: int, ap: float | None = None) -> Entry:
+    return Entry(url=f"u{step}", step=step, metrics={} if ap is None else {"val/ap": ap})
+
+
+def item(step: int, ap: float | None = None) -> Checkpoint:
+    metrics = {} if ap is None else {"val/ap": ap}
+    return Checkpoint(url="", step=step, config={}, weights={"w": torch.ones(2)}, metrics=metrics)
+
+
+def test_the_last_two_and_the_best_are_kept() -> None:
+    entries = [entry(1, 0.9), entry(2, 0.5), entry(3, 0.8), entry(4), entry(5, 0.1), entry(6)]
+    assert [e.step for e in superfluous(entries, keep_best=2)] == [2, 4]
+    assert superfluous(entries[:2], keep_best=1) == []
+
+
+def test_of_equal_ap_the_newer_is_kept() -> None:
+    entries = [entry(1, 0.5), entry(2, 0.5), entry(3), entry(4)]
+    assert [e.step for e in superfluous(entries, keep_best=1)] == [1]
+
+
+def test_all_that_was_submitted_is_written_and_the_superfluous_removed(tmp_path: Path) -> None:
+    writer = Saver(str(tmp_path), keep_best=1)
+    for step, ap in ((1, 0.9), (2, None), (3, 0.2), (4, None)):
+        writer.submit(item(step, ap))
+        while writer.saved != checkpoint.step_url(str(tmp_path), step):
+            time.sleep(0.01)
+    writer.close()
+    assert [e.step for e in checkpoint.listing(str(tmp_path))] == [1, 3, 4]
+
+
+def test_submitting_does_not_wait_for_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = checkpoint.save
+
+    def slow(one: Checkpoint, url: str) -> None:
+        time.sleep(0.5)
+        real(one, url)
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    writer = Saver(str(tmp_path), keep_best=1)
+    begun = time.monotonic()
+    writer.submit(item(1))
+    assert time.monotonic() - begun < 0.2
+    writer.close()
+    assert [e.step for e in checkpoint.listing(str(tmp_path))] == [1]
+
+
+def test_a_store_that_is_away_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, tries = checkpoint.save, []
+
+    def away_twice(one: Checkpoint, url: str) -> None:
+        tries.append(url)
+        if len(tries) < 3:
+            raise ConnectionError("away")
+        real(one, url)
+
+    monkeypatch.setattr(checkpoint, "save", away_twice)
+    monkeypatch.setattr(saver, "PAUSES", (0.01, 0.01, 0.01))
+    writer = Saver(str(tmp_path), keep_best=1)
+    writer.submit(item(1))
+    writer.close()
+    assert len(tries) == 3
+    assert [e.step for e in checkpoint.listing(str(tmp_path))] == [1]
+
+
+def test_a_store_that_stays_away_is_an_error_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(one: Checkpoint, url: str) -> None:
+        raise ConnectionError("still away")
+
+    monkeypatch.setattr(checkpoint, "save", away)
+    monkeypatch.setattr(saver, "PAUSES", (0.01,))
+    writer = Saver(str(tmp_path), keep_best=1)
+    writer.submit(item(1))
+    with pytest.raises(ConnectionError, match="still away"):
+        writer.close()

@@ -1,0 +1,233 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from lhrnet.masks import loss_mask
+from pipeline import storage
+from pipeline.augment import decode, decode_ignored
+from pipeline.reader import open_shard, read_shard
+from pipeline.shard_runners import choose, over_processes
+from pipeline.sharding import SplitReport, make_plans, serial, write_split
+from pipeline.shards import INDEX, read_index, truth
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def shard(source: Path, target: Path, *splits: str, per_shard: int = 128, **options: Any) -> list[SplitReport]:
+    plans = make_plans(str(source), str(target), splits or ("train2017",), per_shard=per_shard, dataset="drawn")
+    return [write_split(plan, **options) for plan in plans]
+
+
+def test_the_bytes_are_the_same_whatever_the_parallelism(drawn_coco: Path, drawn_shards: Path, tmp_path: Path) -> None:
+    shard(drawn_coco, tmp_path, runner=lambda tasks: over_processes(tasks, 2))
+    assert files(tmp_path / "train2017") == files(drawn_shards / "train2017")
+
+
+@pytest.mark.stack
+def test_ray_tasks_write_the_same_bytes_to_s3(drawn_coco: Path, drawn_shards: Path, ray_cluster: Any, s3: str) -> None:
+    plans = make_plans(str(drawn_coco), s3, ["train2017"], dataset="drawn")
+    seen: list[int] = []
+    report = write_split(plans[0], runner=choose(ray=True, workers=0), done=seen.append)
+    assert (report.written, sum(seen)) == (len(plans[0].tasks), 45)
+    for name, data in files(drawn_shards / "train2017").items():
+        assert storage.read_bytes(storage.join(s3, "train2017", name)) == data
+
+
+def test_every_image_travels_whole_with_its_annotations(coco_mini: Path, tmp_path: Path) -> None:
+    (report,) = shard(coco_mini, tmp_path)
+    tree = json.loads((coco_mini / "annotations" / "person_keypoints_train2017.json").read_text())
+    images = {image["id"]: image for image in tree["images"]}
+    assert report.problems == ()
+    assert sorted(report.index.image_ids) == sorted(images)
+    ignored = 0
+    for entry in report.index.shards:
+        for raw in read_shard(open_shard(report.url, entry), entry.name, entry.image_ids):
+            image = images[raw.image_id]
+            own = sorted((a for a in tree["annotations"] if a["image_id"] == raw.image_id), key=lambda a: int(a["id"]))
+            assert raw.jpeg == (coco_mini / "train2017" / image["file_name"]).read_bytes()
+            assert (raw.width, raw.height, raw.file_name) == (image["width"], image["height"], image["file_name"])
+            for kept, given in zip(raw.annotations, own, strict=True):
+                assert kept == {key: value for key, value in given.items() if key != "segmentation"}
+            counts = loss_mask(own, raw.height, raw.width)
+            if raw.ignore_png is None:
+                assert counts.all()
+            else:
+                ignored += 1
+                decoded = decode_ignored(raw.ignore_png, raw.width, raw.height)
+                assert np.array_equal(decoded == 0, counts)
+                assert set(np.unique(decoded)) == {0, 255}
+    assert ignored > 5
+    assert report.index.keypoints == 800
+    assert sum(len(entry.chosen("labelled")) for entry in report.index.shards) == 28
+
+
+def test_plain_webdataset_reads_the_shards(drawn_shards: Path) -> None:
+    from webdataset import WebDataset
+
+    folder = drawn_shards / "train2017"
+    index = read_index(str(folder))
+    tars = [str(folder / entry.name) for entry in index.shards]
+    samples = list(WebDataset(tars, shardshuffle=False))
+    assert [int(sample["__key__"]) for sample in samples] == list(index.image_ids)
+    for sample in samples:
+        assert decode(sample["jpg"]).shape == (
+            json.loads(sample["json"])["height"],
+            json.loads(sample["json"])["width"],
+            3,
+        )
+
+
+def test_a_second_run_reads_all_and_writes_nothing(own_shards: Path, drawn_coco: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in own_shards.rglob("*")}
+    reports = shard(drawn_coco, own_shards, "train2017", "val2017", "test-dev2017")
+    assert [report.written for report in reports] == [0, 0, 0]
+    assert {path: path.stat().st_mtime_ns for path in own_shards.rglob("*")} == before
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_a_second_run_writes_only_what_is_missing_or_wrong(
+    own_shards: Path, drawn_shards: Path, drawn_coco: Path, with_index: bool
+) -> None:
+    tars = sorted((own_shards / "train2017").glob("*.tar"))
+    tars[1].unlink()
+    data = bytearray(tars[2].read_bytes())
+    data[700] ^= 1
+    tars[2].write_bytes(data)
+    tars[3].write_bytes(tars[3].read_bytes()[:-512])
+    if not with_index:
+        (own_shards / "train2017" / INDEX).unlink()
+    (report,) = shard(drawn_coco, own_shards)
+    assert report.written == 3
+    assert files(own_shards / "train2017") == files(drawn_shards / "train2017")
+
+
+def test_a_changed_image_is_noticed_on_the_second_run(own_coco: Path, tmp_path: Path) -> None:
+    shard(own_coco, tmp_path / "shards")
+    path = sorted((own_coco / "train2017").iterdir())[0]
+    path.write_bytes(path.read_bytes() + b"\0")
+    (report,) = shard(own_coco, tmp_path / "shards")
+    assert report.written == 1
+
+
+def test_larger_shards_replace_smaller_ones(own_coco: Path, tmp_path: Path) -> None:
+    shard(own_coco, tmp_path / "shards", per_shard=1)
+    (report,) = shard(own_coco, tmp_path / "shards", per_shard=2)
+    assert len(list((tmp_path / "shards" / "train2017").glob("*.tar"))) == len(report.index.shards) == 23
+
+
+def test_a_small_split_still_gets_shards_to_share_out(drawn_shards: Path) -> None:
+    assert len(read_index(str(drawn_shards / "train2017")).shards) == 15
+    assert max(entry.count for entry in read_index(str(drawn_shards / "train2017")).shards) == 3
+
+
+def test_shard_names_are_unique_across_splits_and_sets(drawn_shards: Path, coco_mini: Path, tmp_path: Path) -> None:
+    shard(coco_mini, tmp_path, "train2017", "val2017")
+    names = [path.name for root in (drawn_shards, tmp_path) for path in root.rglob("*.tar")]
+    assert len(set(names)) == len(names) > 60
+
+
+def _spoil_image(coco: Path, kind: str) -> int:
+    path = sorted((coco / "train2017").iterdir())[4]
+    data = path.read_bytes()
+    if kind == "missing":
+        path.unlink()
+    elif kind == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "no image":
+        path.write_bytes(b"<html>not found</html>" * 50)
+    else:
+        path.write_bytes(cv2.imencode(".jpg", decode(data)[:-2])[1].tobytes())
+    return int(path.stem)
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("missing", "its file is not there"),
+        ("cut", "no end marker"),
+        ("empty", "do not decode"),
+        ("no image", "do not decode"),
+        ("another size", "its annotation says 96x"),
+    ],
+)
+def test_a_bad_image_is_left_out_and_named_or_refused(own_coco: Path, tmp_path: Path, kind: str, word: str) -> None:
+    image = _spoil_image(own_coco, kind)
+    with pytest.raises(ValueError, match=rf"--strict.*\n.*image {image} .*{word}"):
+        shard(own_coco, tmp_path / "strict", strict=True)
+    assert files(tmp_path / "strict") == {}
+    (report,) = shard(own_coco, tmp_path / "shards")
+    assert [(left.image_id, word in left.reason) for left in report.problems] == [(image, True)]
+    assert report.index.left_out == report.problems
+    assert report.index.images == 44
+    assert image not in report.index.image_ids
+    assert image not in {entry["id"] for entry in truth(report.url)["images"]}
+    (again,) = shard(own_coco, tmp_path / "shards")
+    assert (again.written, again.index) == (0, report.index)
+
+
+def test_a_bad_image_moves_no_other_image(own_coco: Path, drawn_shards: Path, tmp_path: Path) -> None:
+    _spoil_image(own_coco, "missing")
+    shard(own_coco, tmp_path / "shards")
+    before, after = files(drawn_shards / "train2017"), files(tmp_path / "shards" / "train2017")
+    assert sum(before[name] != after[name] for name in before if name.endswith(".tar")) == 1
+
+
+def test_an_image_of_two_splits_is_left_out_of_the_later_one(own_coco: Path, tmp_path: Path) -> None:
+    path = own_coco / "annotations" / "person_keypoints_val2017.json"
+    tree = json.loads(path.read_text())
+    moved, taken = tree["images"][0], sorted((own_coco / "train2017").iterdir())[0]
+    tree["annotations"] = [a for a in tree["annotations"] if a["image_id"] != moved["id"]]
+    moved.update(id=int(taken.stem), file_name=taken.name)
+    shutil.copy(taken, own_coco / "val2017")
+    path.write_text(json.dumps(tree))
+    for target, calls in (("one", [("train2017", "val2017")]), ("two", [("train2017",), ("val2017",)])):
+        for splits in calls:
+            reports = shard(own_coco, tmp_path / target, *splits)
+        assert [left.reason for left in reports[-1].problems] == ["it is also in train2017"]
+
+
+def test_a_split_without_one_good_image_is_an_error_without_an_index(own_coco: Path, tmp_path: Path) -> None:
+    for path in (own_coco / "train2017").iterdir():
+        path.write_bytes(b"no")
+    with pytest.raises(ValueError, match="none of 45 images is good"):
+        shard(own_coco, tmp_path / "shards")
+    assert files(tmp_path / "shards") == {}
+
+
+def test_a_run_that_ends_early_leaves_no_index(own_coco: Path, tmp_path: Path) -> None:
+    def broken(tasks: Any) -> Any:
+        for number, result in serial(tasks):
+            if number == 3:
+                raise ConnectionError("the store is gone")
+            yield number, result
+
+    with pytest.raises(ConnectionError):
+        shard(own_coco, tmp_path / "shards", runner=broken)
+    with pytest.raises(FileNotFoundError, match="no finished shards"):
+        read_index(str(tmp_path / "shards" / "train2017"))
+    (report,) = shard(own_coco, tmp_path / "shards")
+    assert report.written == 11, "the first four were there already"
+
+
+def test_truth_is_the_sources_annotations(drawn_coco: Path, drawn_shards: Path) -> None:
+    tree = json.loads((drawn_coco / "annotations" / "person_keypoints_val2017.json").read_text())
+    told = truth(str(drawn_shards / "val2017"))
+    assert [image["id"] for image in told["images"]] == [image["id"] for image in tree["images"]]
+    kept = [{k: v for k, v in a.items() if k != "segmentation"} for a in tree["annotations"]]
+    assert sorted(told["annotations"], key=lambda a: int(a["id"])) == kept
+    assert told["categories"] == tree["categories"]
+
+
+@pytest.mark.parametrize("per_shard", [0, -1])
+def test_an_impossible_shard_size_is_refused(drawn_coco: Path, tmp_path: Path, per_shard: int) -> None:
+    with pytest.raises(ValueError, match=f"per_shard is {per_shard}"):
+        shard(drawn_coco, tmp_path, per_shard=per_shard)

@@ -1,0 +1,229 @@
+"""What a run tells MLflow: never raises, never waits, nothing lost, nothing doubled, in order."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from mlflow.entities import Metric
+
+from pipeline import tracker as module
+from pipeline import tracking
+from pipeline.tracker import Tracker
+from pipeline.tracking import TrackedRun, TrackingConfig
+
+RUN = TrackedRun(uri="http://nowhere", experiment_id="1", run_id="r1")
+
+
+class FakeServer:
+    """Takes what a client sends, or fails; keeps what came in, as MLflow does."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.metrics: list[tuple[str, int, float]] = []
+        self.tags: dict[str, str] = {}
+        self.fail_after_write = 0
+
+    def log_batch(self, run_id: str, metrics: Any = (), tags: Any = ()) -> None:
+        if self.away:
+            raise ConnectionError("away")
+        rows = [(m.key, m.step, m.value) for m in metrics]
+        self.metrics += [row for row in rows if row not in self.metrics]  # the real one leaves out equal rows, too
+        self.tags |= {tag.key: tag.value for tag in tags}
+        if self.fail_after_write:
+            self.fail_after_write -= 1
+            raise TimeoutError("no answer, but it was written")
+
+    def get_metric_history(self, run_id: str, name: str) -> list[Metric]:
+        if self.away:
+            raise ConnectionError("away")
+        return [Metric(key, value, 0, step) for key, step, value in self.metrics if key == name]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    fake = FakeServer()
+    monkeypatch.setattr(module, "client", lambda uri: fake)
+    return fake
+
+
+def until(condition: Any, seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert condition()
+
+
+def test_rows_arrive_in_order(server: FakeServer, tmp_path: Path) -> None:
+    with Tracker(RUN, tmp_path, pause=0.01) as tracker:
+        for step in range(500):
+            tracker.metrics({"loss": 1 / (1 + step), "lr": 0.1}, step)
+        tracker.tags({"a": "b"})
+    assert [step for key, step, _ in server.metrics if key == "loss"] == list(range(500))
+    assert server.tags == {"a": "b"}
+    assert list((tmp_path / "r1").iterdir()) == []
+
+
+def test_an_outage_neither_raises_nor_waits_and_is_caught_up_with(server: FakeServer, tmp_path: Path) -> None:
+    server.away = True
+    with Tracker(RUN, tmp_path, pause=0.01) as tracker:
+        begun = time.monotonic()
+        for step in range(300):
+            tracker.metrics({"loss": step}, step)
+        assert time.monotonic() - begun < 1
+        time.sleep(0.1)
+        assert server.metrics == []
+        server.away = False
+        until(lambda: len(server.metrics) == 300)
+    assert [step for _, step, _ in server.metrics] == list(range(300))
+
+
+def test_a_server_that_never_comes_leaves_the_rows_to_the_next_attempt(server: FakeServer, tmp_path: Path) -> None:
+    server.away = True
+    tracker = Tracker(RUN, tmp_path, pause=0.01)
+    for step in range(10):
+        tracker.metrics({"loss": step}, step)
+    assert not tracker.close(patience=0.3)
+    server.away = False
+    with Tracker(RUN, tmp_path, pause=0.01) as again:
+        again.metrics({"loss": 10}, 10)
+    assert [step for _, step, _ in server.metrics] == list(range(11))
+
+
+def test_steps_repeated_after_a_kill_are_not_doubled(server: FakeServer, tmp_path: Path) -> None:
+    with Tracker(RUN, tmp_path, pause=0.01) as first:
+        for step in range(8):
+            first.metrics({"loss": step, "val/ap": 0.1}, step)
+    with Tracker(RUN, tmp_path / "another machine", pause=0.01) as second:
+        for step in range(5, 12):  # back at the checkpoint of step 5
+            second.metrics({"loss": step + 0.001, "val/ap": 0.1}, step)
+    assert [step for key, step, _ in server.metrics if key == "loss"] == list(range(12))
+    assert [step for key, step, _ in server.metrics if key == "val/ap"] == list(range(12))
+
+
+def test_a_batch_whose_answer_was_lost_is_not_doubled(server: FakeServer, tmp_path: Path) -> None:
+    server.fail_after_write = 2
+    with Tracker(RUN, tmp_path, pause=0.01) as tracker:
+        for step in range(5):
+            tracker.metrics({"loss": step}, step)
+    assert [step for _, step, _ in server.metrics] == list(range(5))
+
+
+def test_a_name_of_its_own_pace_is_not_held_back_by_another(server: FakeServer, tmp_path: Path) -> None:
+    with Tracker(RUN, tmp_path, pause=0.01) as tracker:
+        tracker.metrics({"loss": 0.0}, 100)
+        tracker.metrics({"val/ap": 0.5}, 90)
+    assert sorted(server.metrics) == [("loss", 100, 0.0), ("val/ap", 90, 0.5)]
+
+
+def test_a_folder_that_cannot_be_written_harms_nothing(server: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with Tracker(RUN, tmp_path / "file", pause=0.01) as tracker:
+        tracker.metrics({"loss": 1.0}, 1)
+
+
+def test_without_a_run_nothing_is_written(tmp_path: Path) -> None:
+    with Tracker(None, tmp_path) as tracker:
+        tracker.metrics({"loss": 1.0}, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Door:
+    """A TCP forwarder before a real server, that can be shut."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self.target, self.open = target, True
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                caller, _ = self.listener.accept()
+            except OSError:
+                return
+            if not self.open:
+                caller.close()
+                continue
+            server = socket.create_connection(self.target)
+            for one, other in ((caller, server), (server, caller)):
+                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        try:
+            while self.open and (data := one.recv(65536)):
+                other.sendall(data)
+        except OSError:
+            pass
+        for end in (one, other):
+            end.close()
+
+
+@pytest.fixture
+def door(mlflow_server: Any) -> Iterator[Door]:
+    parts = urlsplit(mlflow_server.env["MLFLOW_TRACKING_URI"])
+    door = Door((str(parts.hostname), int(parts.port or 80)))
+    yield door
+    door.listener.close()
+
+
+@pytest.mark.stack
+def test_the_real_server_goes_and_comes_back(door: Door, tmp_path: Path) -> None:
+    mlflow = tracking.connect(TrackingConfig(uri=door.address))
+    run = tracking.open_run(mlflow, experiment="tracker", name="a", identity=str(tmp_path), params={"lr": 0.1})
+    with Tracker(run, tmp_path, pause=0.05) as tracker:
+        for step in range(10):
+            tracker.metrics({"loss": step}, step)
+        until(lambda: len(mlflow.get_metric_history(run.run_id, "loss")) == 10, 30)
+        door.open = False
+        for step in range(10, 60):
+            tracker.metrics({"loss": step}, step)
+        tracker.artifact("pictures/grid.txt", b"people")
+        time.sleep(1.0)
+        door.open = True
+    history = mlflow.get_metric_history(run.run_id, "loss")
+    assert [metric.step for metric in history] == list(range(60))
+    assert [metric.value for metric in history] == list(range(60))
+    assert [item.path for item in mlflow.list_artifacts(run.run_id, "pictures")] == ["pictures/grid.txt"]
+
+
+@pytest.mark.stack
+def test_a_run_of_the_same_identity_is_taken_up_with_changed_settings_as_tags(
+    mlflow_server: Any, tmp_path: Path
+) -> None:
+    mlflow = tracking.connect(TrackingConfig())
+    many = {f"key{i}": i for i in range(230)}
+    opened = [
+        tracking.open_run(
+            mlflow, experiment="tracker", name="a", identity=str(tmp_path), params={**many, "lr": lr}, tags={"t": "1"}
+        )
+        for lr in (0.1, 0.2)
+    ]
+    assert opened[0] == opened[1]
+    assert tracking.close_run(opened[0], "FINISHED")
+    run = mlflow.get_run(opened[0].run_id)
+    assert run.data.params["lr"] == "0.1"
+    assert run.data.tags["changed.lr"] == "0.2"
+    assert len(run.data.params) == 231
+    assert run.info.status == "FINISHED"
+
+
+def test_no_server_is_an_error_within_seconds_that_names_it() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    begun = time.monotonic()
+    with pytest.raises(ConnectionError, match=rf"MLflow at {uri} does not answer .*tracking\.enabled=false"):
+        tracking.connect(TrackingConfig(uri=uri))
+    assert time.monotonic() - begun < 10
+
+
+def test_no_address_is_an_error_that_says_how_to_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ValueError, match=r"set MLFLOW_TRACKING_URI or tracking\.uri"):
+        tracking.connect(TrackingConfig())

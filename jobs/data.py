@@ -1,0 +1,81 @@
+"""`lhrnet data`: look at shards, and check them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Look at shards, and check them.", no_args_is_help=True)
+
+Url = Annotated[str, typer.Argument(help="A split's folder of shards, or the root that holds several")]
+
+
+@app.command()
+def verify(url: Url, workers: Annotated[int, typer.Option(help="Shards read at once", min=1)] = 2) -> None:
+    """Read every shard again and compare: bytes, sha256, members, images, annotations.
+
+    Example: lhrnet data verify s3://lhrnet/shards/coco
+    """
+    from pipeline.progress import Progress
+    from pipeline.shards import read_index, splits
+    from pipeline.verify import verify as verify_split
+
+    faults: list[str] = []
+    for split, place in splits(url).items():
+        with Progress(read_index(place).images, f"verify {split}") as progress:
+            verdict = verify_split(place, workers=workers, done=progress.advance)
+        index = verdict.index
+        state = f"{len(verdict.faults)} faults" if verdict.faults else "every byte is as it was written"
+        typer.echo(f"{split}: {index.images} images in {len(index.shards)} shards: {state}")
+        faults += verdict.faults
+    for fault in faults:
+        typer.echo(f"  {fault}", err=True)
+    if faults:
+        raise ValueError(f"{len(faults)} faults in {url}; `lhrnet shard` from the same source mends them")
+
+
+@app.command()
+def stats(
+    url: Url,
+    out: Annotated[Path, typer.Option(help="Folder of the plots, one a split")] = Path("stats"),
+) -> None:
+    """Count people, keypoints, sizes and crowds: a table, and a plot for each split.
+
+    Example: lhrnet data stats s3://lhrnet/shards/coco --out /tmp/stats
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.dataset_stats import plot, statistics
+    from pipeline.shards import splits
+
+    for split, place in splits(url).items():
+        counted = statistics(place)
+        table = Table(show_header=False, title=split)
+        for row in counted.rows():
+            table.add_row(*row)
+        Console().print(table)
+        plot(counted, out / f"{split}.png")
+        typer.echo(f"plot: {out / f'{split}.png'}")
+
+
+@app.command()
+def show(
+    url: Annotated[str, typer.Argument(help="A split's folder of shards")],
+    out: Annotated[Path, typer.Option(help="Folder of the pictures")],
+    count: Annotated[int, typer.Option(help="Pictures")] = 8,
+    size: Annotated[int, typer.Option(help="Side of the network's input")] = 448,
+    seed: Annotated[int, typer.Option(help="Of the augmentation")] = 0,
+    every: Annotated[bool, typer.Option("--all", help="Also images without labelled people")] = False,
+) -> None:
+    """Draw images as training sees them: augmented, with skeletons, heatmaps, and what is ignored in red.
+
+    Example: lhrnet data show s3://lhrnet/shards/coco/train2017 --out /tmp/show
+    """
+    from pipeline.augment import AugmentConfig
+    from pipeline.dataset_show import show as show_split
+
+    written = show_split(
+        url, out, count=count, size=size, seed=seed, augment=AugmentConfig(), images="all" if every else "labelled"
+    )
+    typer.echo(f"{len(written)} pictures in {out}")

@@ -1,0 +1,42 @@
+"""`lhrnet draw`: a data set of drawn people in COCO's layout."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def draw(
+    folder: Annotated[Path, typer.Argument(help="Where to; created complete or not at all.")],
+    train: Annotated[int, typer.Option(help="Training images.")] = 8000,
+    val: Annotated[int, typer.Option(help="Validation images.")] = 200,
+    test: Annotated[int, typer.Option(help="Test images, written without annotations.")] = 50,
+    size: Annotated[int, typer.Option(help="Pixels of the long side, 64 to 1024.")] = 192,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same folder, byte for byte.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes that draw [one a core].")] = None,
+) -> None:
+    """Draw scenes of several people with exact COCO annotations.
+
+    A folder that already holds this very drawing is left as it is.
+
+    Example: lhrnet draw /tmp/drawn --train 800 --val 50
+    """
+    from pipeline.progress import Progress
+    from pipeline.synthetic import SceneConfig, is_drawn, write_coco
+
+    config = SceneConfig(size=size)
+    if is_drawn(folder, train=train, val=val, test=test, seed=seed, config=config):
+        print(f"{folder} already holds these {train + val + test} images")
+        return
+    with Progress(train + val + test, "drawing", "images") as progress:
+        write_coco(
+            folder,
+            train=train,
+            val=val,
+            test=test,
+            seed=seed,
+            config=config,
+            workers=workers,
+            on_drawn=progress.advance,
+        )
+    print(f"{folder}: {train} training, {val} validation and {test} test images")

@@ -1,0 +1,81 @@
+"""`lhrnet evaluate`: a checkpoint's ten COCO figures on a validation split."""
+
+from typing import Annotated, Any
+
+import typer
+
+
+def evaluate(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CHECKPOINT] [KEY=VALUE]...",
+            help="URL of a checkpoint or of a run's folder (left out: the best of the config's run); settings such as "
+            "evaluate.workers=4.",
+        ),
+    ] = None,
+    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
+    protocol: Annotated[str | None, typer.Option(help="plain, flip or multi-scale (left out: the config's).")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Storage URL for figures, detections, pictures (left out: in the run's folder)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Find the people in the validation split and score them as COCO does.
+
+    Figures, detections and pictures go to --out and, with the figures as metrics, to the checkpoint's run in MLflow.
+
+    Example: lhrnet evaluate -c jobs/configs/demo.yaml --protocol flip evaluate.workers=2
+    """
+    import json
+
+    from jobs.arguments import split_arguments
+    from pipeline import checkpoint, recording, scored, storage
+    from pipeline.config import load
+    from pipeline.progress import Progress
+    from pipeline.shards import read_index
+
+    given, overrides = split_arguments(arguments)
+    settings = load(config, [*overrides, *([f"evaluate.protocol={protocol}"] if protocol else [])])
+    model = checkpoint.load(given[0] if given else settings.run_url)
+    record = recording.RunRecord(settings.tracking, model.config) if settings.tracking.enabled else None
+    index = read_index(settings.data.val)
+    with Progress(index.images, f"evaluate {index.split} ({settings.evaluate.protocol})") as progress:
+        found = scored.evaluate(model, settings.data.val, settings.evaluate, index=index, progress=progress.advance)
+    folder = f"evaluation/{index.split}-{settings.evaluate.protocol}"
+    out = out or storage.join(settings.run_url, folder, f"step-{model.step:08d}")
+    content = recording.files(found)
+    recording.write(out, content)
+    if record:
+        record.metrics(recording.metrics(found), model.step)
+        record.artifacts(folder, content)
+    result = found.as_dict() | {"out": out, "run": record.page if record else None}
+    if as_json:
+        print(json.dumps(result))
+    else:
+        _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    data, protocol, latency = result["data"], result["protocol"], result["latency"]
+    table = Table(title=f"{data['dataset']} {data['split']}, {data['images']} images, {protocol['name']}")
+    table.add_column("figure")
+    table.add_column("", justify="right")
+    for name, value in result["scores"].items():
+        table.add_row(name, f"{value:.4f}")
+    table.add_section()
+    table.add_row("input", f"{protocol['size']} px, flip {protocol['flip']}, scales {protocol['scales']}")
+    table.add_row("params", f"{result['params']:,}")
+    table.add_row("macs", f"{result['macs']:,}")
+    table.add_row("network", f"{latency['network_ms']:.1f} ms an image")
+    table.add_row("decode", f"{latency['decode_ms']:.1f} ms an image")
+    table.add_row("device", latency["device"])
+    console = Console()
+    console.print(table)
+    for name in ("checkpoint", "out", "run"):
+        if result[name]:
+            console.print(f"{name}: {result[name]}", soft_wrap=True, highlight=False)

@@ -1,0 +1,66 @@
+"""`lhrnet models`: the registered versions, and how the champion changed."""
+
+from typing import Annotated
+
+import typer
+
+
+def models(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings.")] = None,
+    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """List versions with their aliases, figures and the gate's decision, and the champion's history.
+
+    Example: lhrnet models -c jobs/configs/demo.yaml
+    """
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.config import load
+    from pipeline.registry import Registry
+    from pipeline.tracking import connect
+
+    settings = load(config, overrides or [])
+    registry = Registry(connect(settings.tracking), settings.gate.model)
+    versions = registry.versions()
+    history = registry.history() if versions else []
+    if as_json:
+        print(
+            json.dumps(
+                {"versions": [asdict(v) for v in versions], "history": [asdict(e) for e in history]}, default=str
+            )
+        )
+        return
+    console = Console(highlight=False)
+    if not versions:
+        console.print(f"{settings.gate.model} has no versions: `lhrnet promote` makes the first")
+        return
+    table = Table(title=settings.gate.model)
+    for column in ("version", "alias", "AP", "params", "macs", "ms", "decision"):
+        table.add_column(column, no_wrap=True)
+    for version in versions:
+        tags = version.tags
+        table.add_row(
+            version.number,
+            ", ".join(version.aliases),
+            f"{float(tags['ap']):.4f}" if "ap" in tags else "",
+            f"{int(tags.get('params', 0)) / 1e6:.2f} M",
+            f"{int(tags.get('macs', 0)) / 1e9:.2f} G",
+            tags.get("latency_ms", ""),
+            tags.get("decision", "none yet"),
+        )
+    console.print(table)
+    for version in versions:
+        made = f"{version.created:%Y-%m-%d %H:%M}, scored {version.tags.get('protocol', 'not yet')}"
+        reason = version.tags.get("decision_reason", "no decision yet")
+        console.print(f"version {version.number} ({made}): {reason}", soft_wrap=True, markup=False)
+    for entry in history:
+        console.print(
+            f"{entry.at[:19]} {entry.action}: {entry.old or 'none'} -> {entry.new} by {entry.by} {entry.reason}",
+            soft_wrap=True,
+            markup=False,
+        )

@@ -1,0 +1,85 @@
+"""`lhrnet predict`: people in images, folders, a video or a camera."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    sources: Annotated[list[str], typer.Argument(help="Images and folders; or one video; or a camera's number.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", help="Folder of a checkpoint or run at any storage URL, or models:/NAME@champion."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pictures and results.")] = Path("predictions"),
+    protocol: Annotated[str, typer.Option(help="plain, flip or multi-scale.")] = "plain",
+    size: Annotated[int | None, typer.Option(help="Short side of the input [the network's own].")] = None,
+    batch: Annotated[int, typer.Option(help="Images at once.", min=1)] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    draw: Annotated[bool, typer.Option(help="Write pictures of what was found.")] = True,
+    least_score: Annotated[float, typer.Option(help="People below are not drawn.")] = 0.2,
+    most: Annotated[int | None, typer.Option(help="Stop after so many pictures.", min=1)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Find the people in pictures, draw them, and write them down in COCO's results format.
+
+    An image that cannot be read is reported, and the rest goes on; exit code 1 if none can.
+
+    Example: lhrnet predict photo.jpg holiday/ --model s3://lhrnet/runs/demo --out found
+    """
+    import json
+    import os
+    from concurrent.futures import ThreadPoolExecutor
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.footage import count as count_pictures
+    from pipeline.predictor import Predictor
+    from pipeline.progress import Progress
+    from pipeline.showing import show
+
+    total = min((n for n in (count_pictures(sources), most) if n is not None), default=None)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        predictor = Predictor.from_checkpoint(
+            model, protocol=protocol, size=size, device=device, batch=batch, pool=pool
+        )
+        with Progress(total, "predict", "pictures") as progress:
+            shown = show(
+                predictor,
+                sources,
+                out,
+                least_score=least_score,
+                draw=draw,
+                most=most,
+                on_done=progress.advance,
+            )
+    spent, count = predictor.timings, len(shown.images)
+    parts = {"resize": spent.resize, "network": spent.network, "decode": spent.decode}
+    rest = shown.seconds - sum(parts.values())
+    milliseconds = {name: 1000 * seconds / count for name, seconds in (parts | {"files and drawing": rest}).items()}
+    result = {
+        "pictures": count,
+        "people": len(shown.detections),
+        "errors": shown.errors,
+        "milliseconds": milliseconds,
+        "fps": count / shown.seconds,
+        "device": predictor.device,
+        "out": str(out),
+    }
+    if as_json:
+        print(json.dumps(result))
+        return
+    table = Table(title=f"{count} pictures, {len(shown.detections)} people, {protocol}, {predictor.device}")
+    for column in ("part", "ms a picture", "pictures/s"):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    for name, value in (milliseconds | {"all": 1000 * shown.seconds / count}).items():
+        table.add_row(name, f"{value:.1f}", f"{1000 / max(value, 1e-6):,.1f}")
+    console = Console()
+    console.print(table)
+    for error in shown.errors:
+        console.print(f"[yellow]left out:[/yellow] {error}", highlight=False, soft_wrap=True)
+    console.print(f"written to {out}: results.json, images.json{', pictures' if draw else ''}", highlight=False)

@@ -1,0 +1,54 @@
+"""`lhrnet report`: a page that shows what a model gets wrong, or compares two."""
+
+from typing import Annotated
+
+import typer
+
+
+def report(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CHECKPOINT] [OTHER] [KEY=VALUE]...",
+            help="URLs of checkpoints or of runs' folders (left out: the best of the config's run); settings such as "
+            "evaluate.protocol=flip.",
+        ),
+    ] = None,
+    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
+    pictures: Annotated[int, typer.Option(min=0, help="Images of each kind: worst, best, maps.")] = 4,
+    out: Annotated[str | None, typer.Option(help="Storage URL of the report (left out: in the run's folder).")] = None,
+) -> None:
+    """Evaluate a checkpoint and write a report: figures, errors and their cost, the worst and the best images.
+
+    One HTML file that needs no other, with its figures and pictures as files beside it, there and in MLflow. Given two
+    checkpoints the report compares them.
+
+    Example: lhrnet report -c jobs/configs/demo.yaml s3://lhrnet/runs/first s3://lhrnet/runs/second
+    """
+    from jobs.arguments import split_arguments
+    from pipeline import checkpoint, recording, scored, storage
+    from pipeline import report as reports
+    from pipeline.config import load
+    from pipeline.progress import Progress
+    from pipeline.shards import read_index
+
+    given, overrides = split_arguments(arguments, most=2)
+    settings = load(config, overrides)
+    models = [checkpoint.load(url) for url in given or [settings.run_url]]
+    record = recording.RunRecord(settings.tracking, models[0].config) if settings.tracking.enabled else None
+    index = read_index(settings.data.val)
+    runs = []
+    for model in models:
+        name = f"{model.config.get('name', 'model')}, step {model.step:,}"
+        with Progress(index.images, f"evaluate {name}") as progress:
+            found = scored.evaluate(model, settings.data.val, settings.evaluate, index=index, progress=progress.advance)
+        runs.append(reports.gather(name, found, model, pictures=pictures))
+    content = reports.build(runs)
+    against = "" if len(models) == 1 else "-compared"
+    folder = f"report/{index.split}-{settings.evaluate.protocol}-step-{models[0].step:08d}{against}"
+    out = out or storage.join(settings.run_url, folder)
+    recording.write(out, content)
+    typer.echo(f"report: {storage.join(out, 'report.html')}")
+    if record:
+        record.artifacts(folder, content)
+        typer.echo(f"run: {record.page}")

@@ -1,0 +1,23 @@
+"""`lhrnet rollback`: the champion's predecessor becomes the champion again."""
+
+from typing import Annotated
+
+import typer
+
+
+def rollback(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings.")] = None,
+    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+) -> None:
+    """Put the alias `champion` back on the version that had it before, with an entry in the audit trail.
+
+    Example: lhrnet rollback -c jobs/configs/demo.yaml --reason "misses people in profile"
+    """
+    from pipeline.config import load
+    from pipeline.registry import Registry
+    from pipeline.tracking import connect
+
+    settings = load(config, overrides or [])
+    entry = Registry(connect(settings.tracking), settings.gate.model).rollback(reason)
+    typer.echo(f"version {entry.new} is the champion of {settings.gate.model} again, version {entry.old} was")

@@ -1,0 +1,45 @@
+"""`lhrnet shard`: COCO's files to shards."""
+
+from typing import Annotated
+
+import typer
+
+
+def shard(
+    source: Annotated[str, typer.Argument(help="COCO's files: a folder, its zips, s3://bucket/prefix or http(s)://")],
+    target: Annotated[str, typer.Argument(help="Root of the shards: a folder or s3://bucket/prefix")],
+    split: Annotated[
+        list[str] | None, typer.Option(help="train2017, val2017 or test-dev2017; again for more. Default: those there")
+    ] = None,
+    per_shard: Annotated[int, typer.Option(help="Most images a shard")] = 128,
+    dataset: Annotated[str, typer.Option(help="Name kept in the index. Default: the source's last part")] = "",
+    strict: Annotated[bool, typer.Option(help="Fail where an image is bad, instead of leaving it out")] = False,
+    ray: Annotated[
+        bool | None, typer.Option("--ray/--no-ray", help="As Ray tasks. Default: where RAY_ADDRESS is set")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Shards at once; 0: one a CPU")] = 0,
+) -> None:
+    """Write COCO's images and annotations as shards, each split in a folder of its own with an index.
+
+    The same input gives the same bytes; run again, it verifies and writes only what is missing or wrong.
+    Over Ray, a source or target that is a folder must be the same on every node.
+
+    Example: lhrnet shard ~/coco s3://lhrnet/shards/coco --split val2017
+    """
+    from pipeline.progress import Progress
+    from pipeline.shard_runners import choose
+    from pipeline.sharding import describe, make_plans, write_split
+    from pipeline.source import present
+
+    runner = choose(ray=ray, workers=workers)
+    for plan in make_plans(source, target, present(source, split or ()), per_shard=per_shard, dataset=dataset):
+        with Progress(plan.images, f"shard {plan.split}") as progress:
+            report = write_split(plan, runner=runner, strict=strict, done=progress.advance)
+        index = report.index
+        typer.echo(
+            f"{plan.split}: {index.images} images, {index.annotations} people and crowds, {index.keypoints} keypoints "
+            f"in {len(index.shards)} shards, {index.bytes / 1e6:.1f} MB ({report.written} written, "
+            f"{len(index.shards) - report.written} were there): {report.url}"
+        )
+        for problem in report.problems:
+            typer.echo(f"  left out: {describe(problem)}", err=True)

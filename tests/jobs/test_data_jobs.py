@@ -1,0 +1,83 @@
+"""`lhrnet shard` and `lhrnet data`, as a person runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.synthetic import SceneConfig, write_coco
+
+
+def lhrnet(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    environment.pop("RAY_ADDRESS", None)
+    command = [sys.executable, "-m", "jobs.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("jobs") / "coco"
+    return write_coco(folder, train=20, val=6, test=4, seed=1, config=SceneConfig(size=64), workers=1)
+
+
+@pytest.fixture(scope="module")
+def shards(coco: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("jobs") / "shards"
+    done = lhrnet("shard", coco, root, "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    assert "train2017: 20 images" in done.stdout
+    assert "test-dev2017: 4 images" in done.stdout
+    assert "shard train2017: 20/20 images" in done.stderr
+    return root
+
+
+def test_sharding_again_writes_nothing(coco: Path, shards: Path) -> None:
+    done = lhrnet("shard", coco, shards, "--workers", 1, "--split", "val2017")
+    assert done.returncode == 0
+    assert "(0 written, 6 were there)" in done.stdout
+    assert "train2017" not in done.stdout
+
+
+def test_verify_stats_and_show_do_their_work(shards: Path, tmp_path: Path) -> None:
+    done = lhrnet("data", "verify", shards)
+    assert done.returncode == 0
+    assert done.stdout.count("every byte is as it was written") == 3
+    done = lhrnet("data", "stats", shards / "train2017", "--out", tmp_path)
+    assert done.returncode == 0
+    assert "20 (" in done.stdout
+    assert (tmp_path / "train2017.png").is_file()
+    done = lhrnet("data", "show", shards / "train2017", "--out", tmp_path / "show", "--count", 2, "--size", 64)
+    assert done.returncode == 0
+    assert len(list((tmp_path / "show").glob("*.png"))) == 2
+
+
+def test_bad_input_is_one_line_that_says_what_to_do(coco: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    (bad / "train2017").mkdir(parents=True)
+    (bad / "train2017" / "x.jpg").write_bytes(b"")
+    (bad / "annotations").mkdir()
+    (bad / "annotations" / "person_keypoints_train2017.json").write_text('{"images": [], "annotations": []}')
+    for source, word in (
+        (tmp_path / "nothing", "holds no images of COCO's"),
+        (bad, "no list 'categories'"),
+        ("http://127.0.0.1:9/coco", "cannot be reached"),
+    ):
+        done = lhrnet("shard", source, tmp_path / "out")
+        assert done.returncode == 1
+        assert word in done.stderr
+        assert done.stderr.startswith("error:")
+        assert len(done.stderr.splitlines()) == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_shard_fails_the_verification(coco: Path, tmp_path: Path) -> None:
+    assert lhrnet("shard", coco, tmp_path, "--workers", 1, "--split", "val2017").returncode == 0
+    victim = next((tmp_path / "val2017").glob("*.tar"))
+    victim.write_bytes(victim.read_bytes()[:-512])
+    done = lhrnet("data", "verify", tmp_path)
+    assert done.returncode == 1
+    assert victim.name in done.stderr
+    assert "1 faults" in done.stdout

@@ -1,0 +1,62 @@
+"""What `lhrnet predict` promises."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from jobs.cli import app
+from lhrnet.network import ModelConfig, create_model
+from pipeline import checkpoint
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run's folder with one checkpoint of an untrained network."""
+    config = ModelConfig(r=-4, input_size=64)
+    folder = str(tmp_path_factory.mktemp("run"))
+    saved = checkpoint.Checkpoint(
+        url="", step=1, config={"model": dataclasses.asdict(config)}, weights=create_model(config).state_dict()
+    )
+    checkpoint.save(saved, checkpoint.step_url(folder, 1))
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("one.jpg", "two.png"):
+        cv2.imwrite(str(folder / name), np.full((50, 70, 3), 80, np.uint8))
+    return folder
+
+
+def test_it_predicts_a_folder_and_says_how_fast(run: str, photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.jpg").write_bytes(b"x")
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["predict", str(photos), "--model", run, "--out", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout.splitlines()[-1])
+    assert (told["pictures"], len(told["errors"])) == (2, 1)
+    assert "broken.jpg" in told["errors"][0]
+    assert set(told["milliseconds"]) == {"resize", "network", "decode", "files and drawing"}
+    assert told["fps"] > 0
+    assert sorted(path.name for path in out.iterdir()) == ["images.json", "one.jpg", "results.json", "two.jpg"]
+    table = CliRunner().invoke(app, ["predict", str(photos / "one.jpg"), "-m", run, "-o", str(out)])
+    assert "network" in table.output
+    assert "results.json" in table.output
+
+
+def test_what_is_missing_is_an_error_before_anything_is_written(run: str, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    gone = CliRunner().invoke(app, ["predict", str(photos / "three.jpg"), "-m", run, "-o", str(out)])
+    assert isinstance(gone.exception, FileNotFoundError)
+    assert "three.jpg" in str(gone.exception)
+    nothing = CliRunner().invoke(app, ["predict", str(photos), "-m", str(tmp_path), "-o", str(out)])
+    assert isinstance(nothing.exception, FileNotFoundError)
+    assert "no checkpoint" in str(nothing.exception)
+    assert not out.exists()

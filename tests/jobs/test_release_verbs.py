@@ -1,0 +1,143 @@
+"""`lhrnet evaluate`, `submit`, `promote`, `models` and `rollback` as a person types them, without any server."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from jobs.cli import app
+from lhrnet.network.registry import create_model
+from lhrnet.network.spec import ModelConfig
+from pipeline import checkpoint as checkpoints
+from pipeline.checkpoint import Checkpoint
+from pipeline.config import load
+from pipeline.sharding import make_plans, write_split
+from pipeline.synthetic import SceneConfig, write_coco
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A config, shards, a checkpoint, an MLflow database."""
+    root = tmp_path_factory.mktemp("release")
+    write_coco(root / "coco", train=2, val=6, test=3, seed=5, config=SceneConfig(size=96), workers=1)
+    for plan in make_plans(str(root / "coco"), str(root / "shards"), ["val2017", "test-dev2017"]):
+        write_split(plan)
+    model = ModelConfig(r=-4, input_size=64)
+    tree = {
+        "name": "try",
+        "storage": str(root / "runs"),
+        "data": {
+            "train": f"{root}/shards/val2017",
+            "val": f"{root}/shards/val2017",
+            "test": f"{root}/shards/test-dev2017",
+        },
+        "model": {"r": -4, "input_size": 64},
+        "evaluate": {"pictures": 2},
+        "tracking": {"uri": f"sqlite:///{root}/mlflow.db"},
+    }
+    (root / "config.yaml").write_text(yaml.safe_dump(tree))
+    config = load(root / "config.yaml")
+    torch.manual_seed(1)
+    weights = create_model(model).state_dict()
+    url = checkpoints.step_url(config.run_url, 3)
+    checkpoints.save(Checkpoint(url=url, step=3, config=config.tree(), weights=weights), url)
+    return root
+
+
+@pytest.fixture
+def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(place)
+
+    def call(verb: str, *arguments: str, fails: str = "") -> Any:
+        done = CliRunner().invoke(app, [verb, "-c", str(place / "config.yaml"), *arguments])
+        if fails:
+            assert fails in str(done.exception), done.output
+            return None
+        assert done.exception is None, done.output
+        return json.loads(done.stdout.splitlines()[-1]) if "--json" in arguments else done.stdout
+
+    return call
+
+
+def test_evaluate_prints_the_figures_and_leaves_files_and_metrics(run: Any, place: Path) -> None:
+    result = run("evaluate", "--protocol", "flip", "--json")
+    assert set(result["scores"]) >= {"ap", "ap50", "ap75", "ap_medium", "ap_large", "ar"}
+    assert result["protocol"]["flip"] is True
+    assert result["latency"]["network_ms"] > 0
+    out = Path(result["out"])
+    assert len(json.loads((out / "detections.json").read_text())) == result["detections"]
+    assert len(list((out / "pictures").glob("0*.jpg"))) == 2
+    assert (out / "pictures" / "all.jpg").stat().st_size > 1000
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
+    logged = client.get_run(result["run"].rsplit("/", 1)[-1])
+    assert logged.data.metrics["val2017/flip/ap"] == result["scores"]["ap"]
+    assert {a.path for a in client.list_artifacts(logged.info.run_id, "evaluation/val2017-flip")} >= {
+        "evaluation/val2017-flip/detections.json",
+        "evaluation/val2017-flip/evaluation.json",
+    }
+
+
+def test_evaluate_prints_a_table_for_people_and_takes_a_checkpoints_address(run: Any, place: Path) -> None:
+    text = run("evaluate", f"{place}/runs/try/checkpoints/step-00000003", "--out", f"{place}/out")
+    assert "ap_medium" in text
+    assert (place / "out" / "evaluation.json").is_file()
+
+
+def test_evaluate_works_without_a_tracker(run: Any) -> None:
+    assert run("evaluate", "tracking.enabled=false", "--json")["run"] is None
+
+
+def test_submit_writes_cocos_zip_and_prints_no_ap(run: Any) -> None:
+    text = run("submit", "--name", "mine")
+    assert "AP" not in text
+    assert "ap " not in text
+    result = run("submit", "--name", "mine", "--json")
+    assert "scores" not in result
+    file = Path(result["file"])
+    assert file.name == "person_keypoints_test-dev2017_mine_results.zip"
+    with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:
+        assert archive.namelist() == ["person_keypoints_test-dev2017_mine_results.json"]
+
+
+def test_the_rehearsal_scores_the_zip_as_evaluate_scores_the_model(run: Any) -> None:
+    rehearsed = run("submit", "--val", "--json")
+    assert Path(rehearsed["file"]).name == "person_keypoints_val2017_lightweight-hrnet_results.zip"
+    assert rehearsed["scores"] == run("evaluate", "--json")["scores"]
+
+
+def test_submit_refuses_bad_names_and_other_splits_before_any_work(run: Any, place: Path) -> None:
+    run("submit", "--name", "my_name", fails="refuse the name")
+    run("submit", f"data.test={place}/shards/val2017", fails="holds val2017, and test-dev2017 is to be submitted")
+    run("submit", "data.test=''", fails="data.test is not set")
+
+
+def test_promote_models_and_rollback(run: Any) -> None:
+    dry = run("promote", "--dry-run", "--json")
+    assert dry["decision"]["accepted"]
+    assert run("models", "--json")["versions"] == []
+    result = run("promote", "--json")
+    assert result["moved"]["new"] == result["version"] == "1"
+    listed = run("models", "--json")
+    assert listed["versions"][0]["aliases"] == ["champion"]
+    assert listed["history"][0]["action"] == "promote"
+    assert "champion" in run("models")
+    run("promote", fails="is the champion already")
+    run("rollback", fails="first champion")
+    assert run("submit", "--json")["version"] == "1"
+
+
+def test_a_checkpoint_that_is_not_there_is_named(run: Any, place: Path) -> None:
+    for verb in ("evaluate", "submit", "promote"):
+        run(verb, f"{place}/nothing", fails="no checkpoint at")
+
+
+def test_two_checkpoints_are_one_too_many(run: Any) -> None:
+    run("evaluate", "one", "two", fails="give one checkpoint")

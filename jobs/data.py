@@ -7,12 +7,14 @@ import typer
 
 app = typer.Typer(help="Look at shards, and check them.", no_args_is_help=True)
 
-Url = Annotated[str, typer.Argument(help="A split's folder of shards, or the root that holds several")]
+Url = Annotated[str, typer.Argument(help="A split's folder of shards, or the root that holds several.")]
 
 
 @app.command()
-def verify(url: Url, workers: Annotated[int, typer.Option(help="Shards read at once", min=1)] = 2) -> None:
+def verify(url: Url, workers: Annotated[int, typer.Option(help="Shards read at once.", min=1)] = 2) -> None:
     """Read every shard again and compare: bytes, sha256, members, images, annotations.
+
+    Lists every fault, and exits with 1 if there are any.
 
     Example: lhrnet data verify s3://lhrnet/shards/coco
     """
@@ -37,7 +39,7 @@ def verify(url: Url, workers: Annotated[int, typer.Option(help="Shards read at o
 @app.command()
 def stats(
     url: Url,
-    out: Annotated[Path, typer.Option(help="Folder of the plots, one a split")] = Path("stats"),
+    out: Annotated[Path, typer.Option(help="Folder of the plots, one a split.")] = Path("stats"),
 ) -> None:
     """Count people, keypoints, sizes and crowds: a table, and a plot for each split.
 
@@ -61,12 +63,12 @@ def stats(
 
 @app.command()
 def show(
-    url: Annotated[str, typer.Argument(help="A split's folder of shards")],
-    out: Annotated[Path, typer.Option(help="Folder of the pictures")],
-    count: Annotated[int, typer.Option(help="Pictures")] = 8,
-    size: Annotated[int, typer.Option(help="Side of the network's input")] = 448,
-    seed: Annotated[int, typer.Option(help="Of the augmentation")] = 0,
-    every: Annotated[bool, typer.Option("--all", help="Also images without labelled people")] = False,
+    url: Annotated[str, typer.Argument(help="A split's folder of shards.")],
+    out: Annotated[Path, typer.Option(help="Folder of the pictures.")],
+    count: Annotated[int, typer.Option(help="Pictures.")] = 8,
+    size: Annotated[int, typer.Option(help="Side of the network's input.")] = 448,
+    seed: Annotated[int, typer.Option(help="Of the augmentation.")] = 0,
+    every: Annotated[bool, typer.Option("--all", help="Also images without labelled people.")] = False,
 ) -> None:
     """Draw images as training sees them: augmented, with skeletons, heatmaps, and what is ignored in red.
 

@@ -24,8 +24,8 @@ def doctor(
 ) -> None:
     """Try storage, MLflow, shards, disk, clock, GPUs and an all-reduce, from the driver and from the workers.
 
-    Prints what failed and how to mend it. With a command, runs it when nothing failed:
-    lhrnet doctor -- lhrnet train -c jobs/configs/coco.yaml train.workers=4
+    Prints what failed and how to mend it, and exits with 1 if anything did. With a command, runs it when nothing
+    failed: lhrnet doctor -- lhrnet train -c jobs/configs/coco.yaml train.workers=4
 
     Example: lhrnet doctor -c jobs/configs/demo.yaml
     """

@@ -6,18 +6,18 @@ import typer
 
 
 def shard(
-    source: Annotated[str, typer.Argument(help="COCO's files: a folder, its zips, s3://bucket/prefix or http(s)://")],
-    target: Annotated[str, typer.Argument(help="Root of the shards: a folder or s3://bucket/prefix")],
+    source: Annotated[str, typer.Argument(help="COCO's files: a folder, its zips, s3://bucket/prefix or http(s)://.")],
+    target: Annotated[str, typer.Argument(help="Root of the shards: a folder or s3://bucket/prefix.")],
     split: Annotated[
-        list[str] | None, typer.Option(help="train2017, val2017 or test-dev2017; again for more. Default: those there")
+        list[str] | None, typer.Option(help="train2017, val2017 or test-dev2017; again for more. Default: those there.")
     ] = None,
-    per_shard: Annotated[int, typer.Option(help="Most images a shard")] = 128,
-    dataset: Annotated[str, typer.Option(help="Name kept in the index. Default: the source's last part")] = "",
-    strict: Annotated[bool, typer.Option(help="Fail where an image is bad, instead of leaving it out")] = False,
+    per_shard: Annotated[int, typer.Option(help="Most images a shard.")] = 128,
+    dataset: Annotated[str, typer.Option(help="Name kept in the index. Default: the source's last part.")] = "",
+    strict: Annotated[bool, typer.Option(help="Fail where an image is bad, instead of leaving it out.")] = False,
     ray: Annotated[
-        bool | None, typer.Option("--ray/--no-ray", help="As Ray tasks. Default: where RAY_ADDRESS is set")
+        bool | None, typer.Option("--ray/--no-ray", help="As Ray tasks. Default: where RAY_ADDRESS is set.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Shards at once; 0: one a CPU")] = 0,
+    workers: Annotated[int, typer.Option(help="Shards at once; 0: one a CPU.")] = 0,
 ) -> None:
     """Write COCO's images and annotations as shards, each split in a folder of its own with an index.
 

@@ -15,6 +15,8 @@ def train(
 ) -> None:
     """Train by Ray Train. The same name again goes on where that run stopped.
 
+    Asked to leave by SIGTERM it saves, stops and exits with 0.
+
     On a cluster: ray job submit --working-dir . -- lhrnet train -c jobs/configs/demo.yaml name=first
 
     Example: lhrnet train --here -c jobs/configs/demo.yaml name=try train.workers=1 train.steps=100

@@ -1,4 +1,4 @@
-"""Print what the project needs at run time, one requirement a line, out of pyproject.toml.
+"""Print what the project needs on a cluster, one requirement a line, out of pyproject.toml.
 
 A layer of the image is built from it, so that a change of code does not install everything again.
 """
@@ -8,4 +8,4 @@ from pathlib import Path
 
 if __name__ == "__main__":
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    print("\n".join(project["dependencies"]))
+    print("\n".join([*project["dependencies"], *project["optional-dependencies"]["search"]]))

@@ -25,6 +25,7 @@ from jobs.rollback import rollback
 from jobs.shard import shard
 from jobs.submit import submit
 from jobs.train import train
+from jobs.tune import tune
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 not done, and the last line says why; 2 wrong usage; 130 interrupted. "
@@ -52,7 +53,7 @@ def lhrnet() -> None:
 # The groups in the order in which a project meets them, each with its verbs in the order of use.
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Data": (draw, shard),
-    "Train": (config, doctor, train),
+    "Train": (config, doctor, train, tune),
     "Score": (evaluate, report, submit),
     "Release": (promote, models, rollback),
     "Use": (predict,),

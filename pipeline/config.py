@@ -21,6 +21,7 @@ from pipeline.evaluate import EvaluateConfig
 from pipeline.gate import GateConfig
 from pipeline.optimise import OptimConfig
 from pipeline.plan import TrainConfig
+from pipeline.search_space import SearchConfig
 from pipeline.stream import StreamConfig
 from pipeline.tracking import TrackingConfig
 
@@ -56,6 +57,7 @@ class Config(BaseModel):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
+    search: SearchConfig = SearchConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     @field_validator("name")

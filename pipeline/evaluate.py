@@ -127,7 +127,7 @@ class Predictor:
                 if image_id in self.job.wanted:
                     pictures[image_id] = image
             seen += ids
-        return Done(detections, seen, timings, _device_name(self.device, self.job.config.threads), pictures)
+        return Done(detections, seen, timings, device_name(self.device, self.job.config.threads), pictures)
 
     def _predict(self, images: list[NDArray[np.uint8]], timings: Timings) -> list[list[Any]]:
         return predict(
@@ -161,7 +161,8 @@ def _device(config: EvaluateConfig) -> str:
     return "cpu" if config.device == "cpu" or not torch.cuda.is_available() else "cuda"
 
 
-def _device_name(device: str, threads: int) -> str:
+def device_name(device: str, threads: int) -> str:
+    """What a network runs on, in the words of a record: the GPU, or the processor and its threads."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")

@@ -203,7 +203,7 @@ class Run:
         if self.samples:
             grid = picture_grid(self.judge, self.samples, size=self.config.model.side, device=self.world.device)
             self.tracker.artifact(f"pictures/step-{self.done:08d}.jpg", jpeg(grid))
-        self.report({**self.metrics, "step": self.done, "ap": self.metrics["val/ap"]})
+        self.report({**self.metrics, "step": self.done, "of": self.plan.total, "ap": self.metrics["val/ap"]})
 
     def _save(self, metrics: Mapping[str, float]) -> None:
         if self.saver:

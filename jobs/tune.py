@@ -1,0 +1,40 @@
+"""`lhrnet tune`: search over r, the channel exchange and whatever else is asked for."""
+
+from typing import Annotated
+
+import typer
+
+
+def tune(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Settings, such as search.r=[-4,-3] search.repeats=3 search.also.optim.lr=[3.0e-3,1.0e-2].",
+        ),
+    ] = None,
+    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+) -> None:
+    """Search by Ray Tune: many trainings, one table, and the setting to take as a file for `lhrnet train`.
+
+    What is tried stands in the config's section `search`. The same name again goes on where that search stopped;
+    trials that are over are not run again, those that failed are. A trial that fails does not end the search.
+
+    On a cluster: ray job submit --working-dir . -- lhrnet tune -c jobs/configs/demo.yaml name=first
+
+    Example: lhrnet tune -c jobs/configs/demo.yaml name=first search.r=[-4,-3] search.cem=[none,half-reordered]
+    """
+    import json
+
+    from pipeline.config import load
+    from pipeline.search import search
+
+    found = search(load(config, overrides or []))
+    if as_json:
+        print(json.dumps({**found.summary, "mlflow": found.mlflow}))
+        return
+    print(found.page)
+    print(f"files: {found.folder} (answer.md, answer.json, front.png, chosen.yaml)")
+    if found.mlflow:
+        print(f"mlflow: {found.mlflow}")

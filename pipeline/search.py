@@ -1,0 +1,209 @@
+"""A search over settings by Ray Tune, from its config to its answer.
+
+Every trial is a run of its own below the search's folder, with a Ray Train of its own (`pipeline.launch`); Tune decides
+which run when, and which are ended early. The same search again goes on where it stopped, by the records that it keeps
+(`pipeline.search_record`).
+"""
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pipeline import launch, storage
+from pipeline.config import Config
+from pipeline.lease import Lease
+from pipeline.order import check_parts
+from pipeline.plan import plan_steps
+from pipeline.progress import Progress
+from pipeline.search_answer import Answer, answer
+from pipeline.search_children import Children
+from pipeline.search_record import Records
+from pipeline.search_room import DRIVER_CPUS, trials_at_once
+from pipeline.search_space import Setting, corners, settings
+from pipeline.search_trial import METRIC, PROGRESS, Job, run_trial, search_url, trial_config, trial_name
+from pipeline.shards import read_index
+
+Trial = tuple[Setting, int]
+"""A setting and a seed."""
+
+
+def search(config: Config) -> Answer:
+    """Run a search, or go on with one.
+
+    Raises:
+        ValueError: a setting is not allowed, or no trial fits the cluster.
+        FileNotFoundError: there are no shards at an address.
+        ConnectionError: storage or MLflow does not answer.
+        RuntimeError: another process works on this search, it was asked to leave, or no trial came to its end.
+    """
+    import ray
+
+    trials = check(config)
+    for name, value in launch.RAY_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    launch.connect_to_ray()
+    gpus = launch.use_gpus(config, ray.cluster_resources())
+    at_once = trials_at_once(
+        [node["Resources"] for node in ray.nodes() if node["Alive"]],
+        workers=config.train.workers,
+        cpus=config.train.cpus_per_worker,
+        gpus=float(gpus),
+        wanted=config.search.concurrent,
+        trials=count(config, trials),
+    )
+    with Lease(search_url(config)):
+        storage.write_bytes(storage.join(search_url(config), "config.yaml"), config.yaml().encode())
+        children = Children(config)
+        records = Records.read(search_url(config))
+        status: Any = "FAILED"
+        try:
+            with asked_to_leave() as leaving:
+                _run(config, trials, records, children, at_once, leaving)
+            if leaving.is_set():
+                status = "KILLED"
+                over = sum(record.over for record in records.in_order())
+                raise RuntimeError(
+                    f"search {config.name} was told to leave with {over} of {count(config, trials)} trials over; the "
+                    "same command goes on"
+                )
+            found = answer(config, records.in_order(), children, cuda=gpus)
+            status = "FINISHED"
+            return found
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            for record in records.in_order():
+                if record.state == "running":
+                    children.settle(record)
+            children.close(status)
+
+
+def check(config: Config) -> list[Trial]:
+    """Hold everything that can be held against the settings before anything starts.
+
+    Returns:
+        The trials; none where they are proposed as the search goes.
+
+    Raises:
+        ValueError: as `search`.
+        FileNotFoundError: as `search`.
+    """
+    if config.model.name != "lightweight-hrnet":
+        raise ValueError(f"model.name is {config.model.name}; only lightweight-hrnet has an r and a CEM to search over")
+    index = read_index(config.data.train)
+    read_index(config.data.val)
+    proposed = config.search.algorithm == "optuna"
+    listed = corners(config.search) if proposed else settings(config.search, seed=config.seed)
+    for setting in listed:
+        trial = trial_config(config.tree(), setting, config.seed + config.search.repeats - 1)
+        check_parts(
+            lanes=trial.stream.lanes,
+            shards=len(index.shards),
+            global_batch=trial.train.global_batch,
+            world=trial.train.workers,
+            loaders=trial.stream.loader_workers,
+        )
+        if (trial.train.workers, trial.train.cpus_per_worker) != (config.train.workers, config.train.cpus_per_worker):
+            raise ValueError("search.also has train.workers or train.cpus_per_worker; allowed: the same for all trials")
+        plan = plan_steps(trial.train, steps_per_epoch=index.images / trial.train.global_batch, world=1)
+        if config.search.asha and len(plan.validate_at) < 2:
+            raise ValueError(
+                f"search.asha is on and {trial.name} validates once in its {plan.total} steps: set "
+                "train.validate_every so that it does on the way too"
+            )
+    repeats = range(config.search.repeats)
+    return [] if proposed else [(setting, config.seed + repeat) for repeat in repeats for setting in listed]
+
+
+def count(config: Config, trials: Sequence[Trial]) -> int:
+    """How many trials the search has."""
+    return len(trials) or config.search.settings * config.search.repeats
+
+
+def _run(
+    config: Config,
+    trials: Sequence[Trial],
+    records: Records,
+    children: Children,
+    at_once: int,
+    leaving: threading.Event,
+) -> None:
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    from pipeline.search_proposals import Proposals
+    from pipeline.search_watch import Leave, Watch
+
+    asha = None
+    if config.search.asha:
+        asha = ASHAScheduler(
+            time_attr=PROGRESS,
+            max_t=100,
+            grace_period=max(1, round(100 * config.search.grace)),
+            reduction_factor=config.search.reduction,
+            stop_last_trials=False,
+        )
+    proposals = None
+    if not trials:
+        proposals = Proposals(config.search, seed=config.seed, known=records.in_order())
+    elif not asha:
+        # ASHA judges a trial by those before it, so it has to hear of them again; otherwise what is over is left out
+        over = {record.name for record in records.in_order() if record.over}
+        trials = [(s, seed) for s, seed in trials if trial_name(config.name, s, seed) not in over]
+        if not trials:
+            return
+    space = {} if proposals else {"trial": tune.grid_search([{**setting, "seed": seed} for setting, seed in trials])}
+    whole = count(config, trials)
+    before = sum(record.over for record in records.in_order()) if proposals or asha else 0
+    with Progress(whole, f"search {config.name}, {at_once} at a time", "trials", done=before) as progress:
+        tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(run_trial, job=Job(tree=config.tree(), parent=children.parent_id)),
+                {"CPU": DRIVER_CPUS},
+            ),
+            param_space=space,
+            tune_config=tune.TuneConfig(
+                metric=METRIC,
+                mode="max",
+                scheduler=asha,
+                search_alg=proposals,
+                num_samples=whole if proposals else 1,
+                max_concurrent_trials=at_once,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                # Tune's own state: written because Tune wants to, read by nobody
+                name=f"{config.name}-search-{time.time_ns()}",
+                storage_path=os.path.join(tempfile.gettempdir(), "lhrnet-ray"),
+                # only a trial's process that dies with its node raises anything
+                failure_config=tune.FailureConfig(max_failures=config.train.max_failures),
+                callbacks=[Watch(config.name, records, children, progress, leaving.is_set)],
+                stop=Leave(leaving.is_set),
+                verbose=0,
+            ),
+        ).fit()
+
+
+@contextmanager
+def asked_to_leave() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set instead of ending the process. Outside a main thread nothing sets it."""
+    event = threading.Event()
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    try:
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
+            signal.signal(number, lambda number, frame: event.set())
+    except ValueError:
+        yield event
+        return
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,102 @@
+"""What is known of every trial, as JSON beside the search: a search that was killed goes on from these files.
+
+Ray Tune keeps a state of its own, as pickles, which only the same code on the same version of Ray reads back, and which
+may run anything that somebody put there. These are values: they are checked when they are read, they outlive a change
+of version, and a search may be widened, as trials that are there are never run again.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline import storage
+
+State = Literal["running", "finished", "pruned", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A validation on the way."""
+
+    step: int
+    part: int
+    """Percent of the run that were done."""
+    ap: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A trial: what it tried and what came of it."""
+
+    name: str
+    setting: dict[str, Any]
+    seed: int
+    order: int = 0
+    """Its place in the search, from 0."""
+    state: State = "running"
+    seen: tuple[Seen, ...] = ()
+    """Validations, by rising step; of a finished trial the last one stands in `ap`."""
+    ap: float = -1.0
+    """Of the last validation; -1: none."""
+    step: int = 0
+    seconds: float = 0.0
+    checkpoint: str = ""
+    """URL of the best, of a finished trial."""
+    error: str = ""
+    """Why it failed."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it is not run again: finished or ended early. One that failed is tried again by the next command."""
+        return self.state in ("finished", "pruned")
+
+    def saw(self, seen: Seen) -> "Record":
+        """With one validation more; one that is repeated after a restart counts once."""
+        if self.seen and seen.step <= self.seen[-1].step:
+            return self
+        return replace(self, seen=(*self.seen, seen), ap=seen.ap, step=seen.step)
+
+
+@dataclass(frozen=True)
+class Records:
+    """All records of a search.
+
+    Args:
+        url: the search's folder.
+    """
+
+    url: str
+    by_name: dict[str, Record] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, url: str) -> "Records":
+        """What an earlier attempt left.
+
+        Raises:
+            ValueError: a file is no record.
+            ConnectionError: the store does not answer.
+        """
+        folder = storage.join(url, "records")
+        found = cls(url)
+        for name in sorted(storage.listing(folder)):
+            place = storage.join(folder, name)
+            try:
+                record = TypeAdapter(Record).validate_json(storage.read_bytes(place))
+            except ValidationError as error:
+                fault = error.errors()[0]
+                where = ".".join(str(part) for part in fault["loc"])
+                raise ValueError(f"{place} is no record of a trial ({where}: {fault['msg']}): delete it") from error
+            found.by_name[record.name] = record
+        return found
+
+    def write(self, record: Record) -> None:
+        """Keep a record, in memory and in storage."""
+        self.by_name[record.name] = record
+        place = storage.join(self.url, "records", f"{record.name}.json")
+        storage.write_bytes(place, json.dumps(asdict(record), indent=1).encode())
+
+    def in_order(self) -> list[Record]:
+        """All of them, as the search began them."""
+        return sorted(self.by_name.values(), key=lambda record: (record.order, record.name))

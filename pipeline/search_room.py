@@ -1,0 +1,91 @@
+"""How many trials a cluster has room for, so that none of them waits for what another holds.
+
+A trial is a driver, which reserves next to nothing, and the workers of its training, which Ray places all or none. So
+trials cannot hold workers from each other; what could stop them for ever is a cluster that never has room for one
+trial's workers beside the drivers. That is what is reckoned here, before the start, for the worst places that the
+drivers could take.
+"""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+DRIVER_CPUS: Final = 0.01
+"""What a trial's driver reserves: it waits most of the time. Ray refuses none at all."""
+TINY: Final = 1e-6
+
+
+def slots(
+    nodes: Sequence[Mapping[str, float]], *, cpus: float, gpus: float, drivers: int = 0, each: float = DRIVER_CPUS
+) -> int:
+    """Workers that fit, with drivers wherever they take away most.
+
+    Args:
+        nodes: what each node has, e.g. `{"CPU": 16, "GPU": 1}`.
+        cpus: of a worker.
+        gpus: of a worker.
+        drivers: how many drivers are there.
+        each: CPUs of a driver.
+    """
+    whole = 0
+    costs: list[float] = []  # drivers that it takes to cost a node its next worker
+    for node in nodes:
+        fit = int((node.get("CPU", 0.0) + TINY) / cpus)
+        if gpus:
+            fit = min(fit, int((node.get("GPU", 0.0) + TINY) / gpus))
+        if fit:
+            slack = max(0.0, node.get("CPU", 0.0) - fit * cpus)
+            costs += [int((slack + TINY) / each) + 1, *[cpus / each] * (fit - 1)]
+            whole += fit
+    heapq.heapify(costs)
+    while costs and costs[0] <= drivers + TINY:
+        drivers -= int(heapq.heappop(costs))
+        whole -= 1
+    return whole
+
+
+def trials_at_once(
+    nodes: Sequence[Mapping[str, float]], *, workers: int, cpus: float, gpus: float, wanted: int = 0, trials: int = 1
+) -> int:
+    """How many trials run side by side.
+
+    Args:
+        nodes: what each node has.
+        workers: of a trial.
+        cpus: of a worker.
+        gpus: of a worker.
+        wanted: most that are asked for; 0: as many as there is room for.
+        trials: how many there are at all.
+
+    Raises:
+        ValueError: not even one fits, or fewer than are wanted; says the numbers.
+    """
+    room = 0
+    while room < max(trials, wanted) and slots(nodes, cpus=cpus, gpus=gpus, drivers=room + 1) >= (room + 1) * workers:
+        room += 1
+    share = f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+    trial = f"a trial takes {workers} worker{'s' if workers > 1 else ''} of {share} and {DRIVER_CPUS:g} CPU for itself"
+    if room == 0:
+        raise ValueError(
+            f"no trial fits: {trial}, and the cluster ({_describe(nodes)}) has room for "
+            f"{slots(nodes, cpus=cpus, gpus=gpus, drivers=1)} such workers beside it; set train.workers or "
+            "train.cpus_per_worker lower, or add nodes"
+        )
+    if room < wanted:
+        raise ValueError(
+            f"search.concurrent is {wanted} and {room} fit at once: {trial}, and the cluster ({_describe(nodes)}) has "
+            f"room for {slots(nodes, cpus=cpus, gpus=gpus, drivers=wanted)} such workers beside {wanted} trials; set "
+            f"it to {room} or to 0, or train.workers or train.cpus_per_worker lower"
+        )
+    return min(wanted or room, trials)
+
+
+def _describe(nodes: Sequence[Mapping[str, float]]) -> str:
+    if not nodes:
+        return "no nodes"
+    kinds: dict[str, int] = {}
+    for node in nodes:
+        gpus = node.get("GPU", 0.0)
+        kind = f"{node.get('CPU', 0.0):g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+        kinds[kind] = kinds.get(kind, 0) + 1
+    return ", ".join(f"{count} node{'s' if count > 1 else ''} of {kind}" for kind, count in kinds.items())

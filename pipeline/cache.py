@@ -4,9 +4,11 @@ Entries are named by their sha256, so shards of different folders cannot be mixe
 An entry that is evicted while somebody reads it stays readable for them: its name goes, its open file does not.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from pipeline import storage
 
 @dataclass(frozen=True)
 class NodeCache:
-    """The cache in `folder`, of at most `limit` bytes."""
+    """The cache in `folder`, of at most `limit` bytes, or as many as the disk has room for."""
 
     folder: Path
     limit: int
@@ -29,6 +31,7 @@ class NodeCache:
         Raises:
             ValueError: the shard is larger than the whole cache, or not what the index says.
             FileNotFoundError, PermissionError, ConnectionError: as `storage.fetch`.
+            OSError: the disk is full (`is_full`), the cache's own entries left aside.
         """
         if size > self.limit:
             raise ValueError(f"{url} has {size} bytes and the cache {self.limit}; set a larger stream.cache_gb")
@@ -64,8 +67,9 @@ class NodeCache:
             except FileNotFoundError:
                 continue
         held = sum(entry[1] for entry in entries)
+        room = min(self.limit, held + shutil.disk_usage(self.folder).free)
         for _, freed, path in sorted(entries):
-            if held + size <= self.limit:
+            if held + size <= room:
                 return
             path.unlink(missing_ok=True)
             held -= freed
@@ -75,6 +79,11 @@ class NodeCache:
         with open(self.folder / name, "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that a disk or a quota is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def node_cache(folder: str, gigabytes: float) -> NodeCache | None:

@@ -4,10 +4,12 @@ WebDataset alone ends a shard silently where a header is corrupt or a member is 
 before its size and sha256 are those of the index, and every image that the index lists must come, in its order.
 """
 
+import functools
 import hashlib
 import io
 import itertools
 import json
+import logging
 import os
 import tarfile
 import tempfile
@@ -16,8 +18,10 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from pipeline import storage
-from pipeline.cache import NodeCache
+from pipeline.cache import NodeCache, is_full
 from pipeline.shards import Shard
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ def open_shard(folder: str, shard: Shard, cache: NodeCache | None = None, *, in_
     Args:
         folder: the split's folder.
         shard: from its index.
-        cache: where shards from afar are kept.
+        cache: where shards from afar are kept; passed by while its disk is full.
         in_memory: without a cache, hold a shard from afar in memory instead of a nameless temporary file.
 
     Raises:
@@ -61,8 +65,8 @@ def open_shard(folder: str, shard: Shard, cache: NodeCache | None = None, *, in_
         found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != shard.sha256:
             raise ValueError(f"{url} has sha256 {found[:12]} where {shard.sha256[:12]} was written: it was changed")
-    elif cache is not None:
-        return cache.open(url, sha256=shard.sha256, size=shard.bytes)
+    elif cache is not None and (cached := _from_cache(cache, url, shard)):
+        return cached
     else:
         file = io.BytesIO() if in_memory else tempfile.TemporaryFile()  # noqa: SIM115 - handed to the caller
         try:
@@ -72,6 +76,22 @@ def open_shard(folder: str, shard: Shard, cache: NodeCache | None = None, *, in_
             raise
     file.seek(0)
     return file
+
+
+def _from_cache(cache: NodeCache, url: str, shard: Shard) -> BinaryIO | None:
+    """A shard by way of the cache; None where its disk is full, which is no reason to end a run."""
+    try:
+        return cache.open(url, sha256=shard.sha256, size=shard.bytes)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        _warn_of_full_disk(str(cache.folder))
+        return None
+
+
+@functools.cache
+def _warn_of_full_disk(folder: str) -> None:
+    log.warning("the disk of the cache %s is full: shards are read without it; make room or set stream.cache", folder)
 
 
 def read_shard(file: BinaryIO, url: str, image_ids: tuple[int, ...]) -> Iterator[RawSample]:

@@ -1,14 +1,18 @@
-"""A small drawn data set in COCO's layout and its shards, made once a session, and a web server.
+"""A small drawn data set in COCO's layout and its shards, made once a session; a web server; a door to a real server.
 
 Tests that change the data take a copy.
 """
 
+import contextlib
 import shutil
+import socket
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -42,6 +46,25 @@ def own_coco(drawn_coco: Path, tmp_path: Path) -> Path:
 def own_shards(drawn_shards: Path, tmp_path: Path) -> Path:
     """A copy of the shards that a test may damage."""
     return Path(shutil.copytree(drawn_shards, tmp_path / "shards"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Makes a file system of so many bytes. Only root may mount one."""
+    mounted: list[Path] = []
+
+    def small_disk(size: int) -> Path:
+        folder = tmp_path / f"disk-{len(mounted)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("a file system cannot be mounted here")
+        mounted.append(folder)
+        return folder
+
+    yield small_disk
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @dataclass
@@ -114,3 +137,64 @@ def web(tmp_path: Path) -> Iterator[Web]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class Door:
+    """A TCP forwarder before a real server, that can be shut: then who is inside is thrown out and nobody gets in."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self.target, self.open = target, True
+        self.ends: set[socket.socket] = set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def shut(self) -> None:
+        """The server is away from now on."""
+        self.open = False
+        for end in list(self.ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def reopen(self) -> None:
+        """It is back."""
+        self.open = True
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                caller, _ = self.listener.accept()
+            except OSError:
+                return
+            if not self.open:
+                caller.close()
+                continue
+            server = socket.create_connection(self.target)
+            self.ends |= {caller, server}
+            for one, other in ((caller, server), (server, caller)):
+                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while self.open and (data := one.recv(65536)):
+                other.sendall(data)
+        for end in (one, other):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+            self.ends.discard(end)
+
+
+@pytest.fixture
+def door_to() -> Iterator[Callable[[str], Door]]:
+    """Makes a door before the server at an http address."""
+    doors = []
+
+    def door_to(address: str) -> Door:
+        parts = urlsplit(address)
+        doors.append(Door((str(parts.hostname), int(parts.port or 80))))
+        return doors[-1]
+
+    yield door_to
+    for door in doors:
+        door.listener.close()

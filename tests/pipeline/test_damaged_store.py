@@ -2,16 +2,17 @@
 
 import hashlib
 import itertools
+import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline import storage_s3
+from pipeline import reader, storage_s3
 from pipeline.augment import NONE
 from pipeline.shards import read_index
 from pipeline.stream import StreamConfig, TrainStream
@@ -151,3 +152,23 @@ def test_a_damaged_cache_entry_is_fetched_again(store: Store, own_shards: Path, 
     assert train(URL, cache=str(tmp_path / "cache")) == whole
     assert store.seen == seen + 2, "the index and one shard"
     assert hashlib.sha256(entry.read_bytes()).hexdigest() == shard.sha256
+
+
+@pytest.mark.parametrize("fits", ["nothing", "a part"])
+def test_a_full_disk_under_the_cache_changes_nothing(
+    store: Store, drawn_shards: Path, small_disk: Callable[[int], Path], caplog: pytest.LogCaptureFixture, fits: str
+) -> None:
+    shards = read_index(str(drawn_shards / "train2017")).shards
+    disk = small_disk(sum(shard.bytes for shard in shards) * 3 // 4)
+    if fits == "nothing":
+        (disk / "other").write_bytes(bytes(shutil.disk_usage(disk).free - 4096))
+    reader._warn_of_full_disk.cache_clear()
+    for _ in range(2):
+        assert train(URL, cache=str(disk / "cache")) == train(drawn_shards / "train2017")
+    held = len(list((disk / "cache").glob("*.tar")))
+    if fits == "nothing":
+        assert held == 0
+        said = f"the disk of the cache {disk / 'cache'} is full"
+        assert len([message for message in caplog.messages if said in message]) == 1
+    else:
+        assert 0 < held < len(shards)

@@ -1,12 +1,10 @@
 """What a run tells MLflow: never raises, never waits, nothing lost, nothing doubled, in order."""
 
 import socket
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from mlflow.entities import Metric
@@ -132,60 +130,25 @@ def test_without_a_run_nothing_is_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-class Door:
-    """A TCP forwarder before a real server, that can be shut."""
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self.target, self.open = target, True
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                caller, _ = self.listener.accept()
-            except OSError:
-                return
-            if not self.open:
-                caller.close()
-                continue
-            server = socket.create_connection(self.target)
-            for one, other in ((caller, server), (server, caller)):
-                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
-
-    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
-        try:
-            while self.open and (data := one.recv(65536)):
-                other.sendall(data)
-        except OSError:
-            pass
-        for end in (one, other):
-            end.close()
-
-
 @pytest.fixture
-def door(mlflow_server: Any) -> Iterator[Door]:
-    parts = urlsplit(mlflow_server.env["MLFLOW_TRACKING_URI"])
-    door = Door((str(parts.hostname), int(parts.port or 80)))
-    yield door
-    door.listener.close()
+def door(mlflow_server: Any, door_to: Callable[[str], Any]) -> Any:
+    return door_to(mlflow_server.env["MLFLOW_TRACKING_URI"])
 
 
 @pytest.mark.stack
-def test_the_real_server_goes_and_comes_back(door: Door, tmp_path: Path) -> None:
+def test_the_real_server_goes_and_comes_back(door: Any, tmp_path: Path) -> None:
     mlflow = tracking.connect(TrackingConfig(uri=door.address))
     run = tracking.open_run(mlflow, experiment="tracker", name="a", identity=str(tmp_path), params={"lr": 0.1})
     with Tracker(run, tmp_path, pause=0.05) as tracker:
         for step in range(10):
             tracker.metrics({"loss": step}, step)
         until(lambda: len(mlflow.get_metric_history(run.run_id, "loss")) == 10, 30)
-        door.open = False
+        door.shut()
         for step in range(10, 60):
             tracker.metrics({"loss": step}, step)
         tracker.artifact("pictures/grid.txt", b"people")
         time.sleep(1.0)
-        door.open = True
+        door.reopen()
     history = mlflow.get_metric_history(run.run_id, "loss")
     assert [metric.step for metric in history] == list(range(60))
     assert [metric.value for metric in history] == list(range(60))

@@ -76,7 +76,7 @@ def run_on_ray(config: Config, *, parent: str = "", callbacks: Sequence[Any] = (
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
-    from pipeline.backend import NoticingTorchConfig
+    from pipeline.backend import EndAtOnce, NoticingTorchConfig
 
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -96,7 +96,7 @@ def run_on_ray(config: Config, *, parent: str = "", callbacks: Sequence[Any] = (
                 name=config.name,
                 storage_path=os.path.join(tempfile.gettempdir(), "lhrnet-ray"),
                 failure_config=FailureConfig(max_failures=config.train.max_failures),
-                callbacks=list(callbacks),
+                callbacks=[EndAtOnce(), *callbacks],
             ),
             torch_config=NoticingTorchConfig(backend="nccl" if gpus else "gloo", timeout_s=GROUP_TIMEOUT_SECONDS),
         )
@@ -219,5 +219,5 @@ def asking_to_stop_on_sigterm(lease: Lease) -> Iterator[None]:
 
 def _root(error: BaseException) -> str:
     failures = getattr(error, "worker_failures", None)
-    first = next(iter(failures.values())) if failures else error
+    first = next(iter(failures.values())) if failures else getattr(error, "controller_failure", error)
     return str(first).strip().splitlines()[-1]

@@ -26,6 +26,10 @@ from pipeline.world import World
 ROWS = ("loss", "loss_heatmap", "loss_pull", "loss_push", "grad_norm", "skipped")
 
 
+class HopelessError(RuntimeError):
+    """Training cannot go on, and workers that begin anew at the last checkpoint would end the same way."""
+
+
 @dataclass(kw_only=True)
 class Counters:
     """Sums since they were last taken, on the device: no step waits for them."""
@@ -155,7 +159,7 @@ class Stepper:
         """Means of the steps since the last call, by name. Waits for the device.
 
         Raises:
-            RuntimeError: too many steps in a row were not finite, or the network was to be compiled and is not.
+            HopelessError: too many steps in a row were not finite, or the network was to be compiled and is not.
         """
         counters = self.counters
         sums, streak = counters.sums.tolist(), int(counters.streak.item())
@@ -164,7 +168,7 @@ class Stepper:
         good = max(1, counters.steps - skipped)
         counters.sums, counters.steps = torch.zeros_like(counters.sums), 0
         if streak >= self.train.nonfinite_limit:
-            raise RuntimeError(
+            raise HopelessError(
                 f"{streak} steps in a row had a gradient that is not finite: lower optim.lr, set optim.grad_clip, or "
                 "try train.precision=fp32; the last checkpoint is from before"
             )
@@ -218,7 +222,7 @@ def check_compiled() -> None:
     from torch._dynamo.utils import counters
 
     if not counters["stats"].get("unique_graphs"):
-        raise RuntimeError(
+        raise HopelessError(
             "train.compile is set but torch.compile compiled nothing; set train.compile=false to go without"
         )
 

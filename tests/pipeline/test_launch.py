@@ -1,5 +1,6 @@
 """Runs as people start them: checked before they begin, on Ray, through the death of workers."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ from pipeline import checkpoint, launch, tracking
 from pipeline.config import Config, parse
 from pipeline.lease import Lease
 from pipeline.run import provenance, revision
-from pipeline.steps import Stepper
+from pipeline.steps import HopelessError, Stepper
 from pipeline.tracking import TrackingConfig
 
 
@@ -133,6 +134,23 @@ def test_a_run_tells_what_it_was_made_of(monkeypatch: pytest.MonkeyPatch) -> Non
     assert torch.__version__.split("+")[0] in told["packages"]
     monkeypatch.setenv("LHRNET_REVISION", "abc")
     assert revision() == "abc"
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (ValueError("a shard has another sha256"), True),
+        (HopelessError("20 steps in a row"), True),
+        (ConnectionError("the store is away"), False),
+        (RuntimeError("connection closed by peer"), False),
+    ],
+)
+def test_what_another_try_cannot_mend_ends_the_run(error: Exception, ends: bool) -> None:
+    from pipeline.backend import EndAtOnce
+
+    other = RuntimeError("lost its partner")
+    with pytest.raises(type(error)) if ends else contextlib.nullcontext():
+        EndAtOnce().after_exception(None, {0: other, 1: error})
 
 
 def alive_workers() -> list[int]:

@@ -12,6 +12,7 @@ from lhrnet.images import normalise
 from pipeline import checkpoint, steps
 from pipeline.config import Config, parse
 from pipeline.training import Outcome, Run, train
+from pipeline.validation import validate
 
 
 def config_of(shards: Path, runs: Path, name: str = "a", **train: Any) -> Config:
@@ -155,6 +156,20 @@ def test_steps_that_are_not_finite_change_nothing_and_are_counted(
     assert rows["skipped_steps"] == 1
     assert all(value == value for value in rows.values())
     assert all(tensor.isfinite().all() for tensor in run.stepper.network.state_dict().values())
+
+
+def test_the_moving_average_is_what_is_validated_and_exported(drawn_shards: Path, tmp_path: Path) -> None:
+    config = config_of(drawn_shards, tmp_path)
+    run = Run(config)
+    outcome = run.go()
+    exported = checkpoint.load(outcome.checkpoint)
+    assert run.stepper.average is not None
+    assert equal(dict(exported.weights), run.stepper.average.weights())
+    assert not equal(dict(exported.weights), run.stepper.network.state_dict())
+    network = checkpoint.build_network(exported)
+    found = validate(network, config.data.val, size=config.model.side, protocol=config.evaluate.protocol, limit=4)
+    assert found is not None
+    assert {f"val/{name}": value for name, value in found.scores.as_dict().items()} == dict(outcome.metrics)
 
 
 @pytest.mark.slow

@@ -11,6 +11,9 @@ def config(
     ] = None,
     config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of YAML.")] = False,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Explain every key instead, as the Markdown of docs/configuration.md.")
+    ] = False,
 ) -> None:
     """Print every setting as a job would use it: the file, the overrides and the defaults, checked.
 
@@ -19,6 +22,10 @@ def config(
     import json
 
     from pipeline.config import load
+    from pipeline.config_reference import reference as explained
 
+    if reference:
+        print(explained(), end="")
+        return
     tree = load(config, overrides or [])
     print(json.dumps(tree.tree(), indent=1) if as_json else tree.yaml(), end="\n" if as_json else "")

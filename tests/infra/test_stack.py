@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
+from infra import services
 from infra.stack import Stack, main
 
 
@@ -117,6 +118,13 @@ def test_a_submitted_job_finds_the_command_and_the_cluster(ray_cluster: Stack) -
     done = subprocess.run(submit, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Lightweight HRNet" in done.stdout
+
+
+def test_a_token_that_another_ray_left_in_the_home_folder_locks_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    ports = dict.fromkeys(services.PORTS, 1)
+    assert services.server_environment(ports)["RAY_AUTH_MODE"] == "disabled"
+    assert services.client_environment(ports)["RAY_AUTH_MODE"] == "disabled"
 
 
 def test_a_test_that_asks_for_no_server_sees_none() -> None:

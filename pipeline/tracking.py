@@ -114,7 +114,28 @@ def open_run(
         params: the resolved config, flat.
         tags: set in either case.
         parent: id of the run it is shown under.
+
+    Raises:
+        ConnectionError: the server went away meanwhile, or refused it.
     """
+    try:
+        return _open_run(mlflow, experiment, name, identity, params, tags, parent)
+    except MlflowException as error:
+        raise ConnectionError(
+            f"MLflow at {mlflow.tracking_uri} did not take the run {name} ({str(error)[:200]}); try again, or train "
+            "without it by tracking.enabled=false"
+        ) from error
+
+
+def _open_run(
+    mlflow: MlflowClient,
+    experiment: str,
+    name: str,
+    identity: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str] | None,
+    parent: str,
+) -> TrackedRun:
     experiment = experiment_id(mlflow, experiment)
     quoted = identity.replace("'", "")
     found = mlflow.search_runs([experiment], f"tags.`{IDENTITY}` = '{quoted}'", max_results=1)

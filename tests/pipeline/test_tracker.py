@@ -156,6 +156,14 @@ def test_the_real_server_goes_and_comes_back(door: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.stack
+def test_a_server_that_goes_before_the_run_is_made_is_an_error_that_names_it(door: Any) -> None:
+    mlflow = tracking.connect(TrackingConfig(uri=door.address))
+    door.shut()
+    with pytest.raises(ConnectionError, match=rf"MLflow at {door.address} did not take the run a .*tracking\.enabled"):
+        tracking.open_run(mlflow, experiment="tracker", name="a", identity="a", params={})
+
+
+@pytest.mark.stack
 def test_a_run_of_the_same_identity_is_taken_up_with_changed_settings_as_tags(
     mlflow_server: Any, tmp_path: Path
 ) -> None:

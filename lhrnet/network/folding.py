@@ -91,7 +91,14 @@ def _fold(weight: Tensor, numbers: list[int], n: int) -> tuple[Tensor, Tensor]:
     pieces, folded = torch.split(weight, lengths, dim=1), torch.split(fold(weight), lengths, dim=1)
     near = [piece for piece, run in zip(folded, row, strict=True) if run.source >= n]
     far = [(pieces if run.source == 0 else folded)[k].flatten(1) for k, run in enumerate(row) if run.source < n]
-    return torch.cat(near, dim=1), torch.cat([*far, weight.new_empty(len(weight), 0)], dim=1)[:, :, None, None]
+    whole = torch.cat(near, dim=1).contiguous(memory_format=_format(weight))
+    return whole, torch.cat([*far, weight.new_empty(len(weight), 0)], dim=1)[:, :, None, None]
+
+
+def _format(weight: Tensor) -> torch.memory_format:
+    """The order of memory that folded weights keep, which the compiler must know beforehand."""
+    channels_last = weight.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 @_fold.register_fake
@@ -99,7 +106,8 @@ def _(weight: Tensor, numbers: list[int], n: int) -> tuple[Tensor, Tensor]:
     (row,) = unflatten(numbers, 1)
     near = sum(run.length for run in row if run.source >= n)
     far = sum(run.length * len(taps(run.source)) ** 2 for run in row if run.source < n)
-    return weight.new_empty(len(weight), near, 2, 2), weight.new_empty(len(weight), far, 1, 1)
+    whole = weight.new_empty(len(weight), near, 2, 2).contiguous(memory_format=_format(weight))
+    return whole, weight.new_empty(len(weight), far, 1, 1)
 
 
 @torch.library.custom_op("lhrnet::unfold", mutates_args=())

@@ -2,7 +2,9 @@
 
 from typing import get_args
 
+import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lhrnet.network.exchange import channel_plan
 from lhrnet.network.folding import Run, _fold, flatten, fold, runs, unflatten
@@ -29,11 +31,16 @@ def test_a_plan_survives_as_plain_numbers() -> None:
     assert unflatten(flatten(plan), 4) == plan
 
 
-def test_folding_is_an_operator_that_compiler_and_autograd_understand() -> None:
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_folding_is_an_operator_that_compiler_and_autograd_understand(layout: torch.memory_format) -> None:
     row = (Run(0, 1, 4, 2), Run(3, 0, 1, 3), Run(1, 2, 1, 1), Run(2, 0, 1, 2))
-    weight = torch.randn(3, 8, 3, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 8, 3, 3, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(_fold, (weight, flatten((row,)), 2), test_utils=checks)
+    near, _ = _fold(weight, flatten((row,)), 2)
+    with FakeTensorMode() as fake:
+        told, _ = _fold(fake.from_tensor(weight), flatten((row,)), 2)
+    assert near.stride() == told.stride()
     torch.autograd.gradcheck(lambda w: _fold(w, flatten((row,)), 2), (weight,))
 
 

@@ -51,15 +51,18 @@ class Person:
         return type(self)(keypoints=keypoints, score=self.score, tag=self.tag)
 
     def to_coco(self, image_id: int) -> dict[str, Any]:
-        """The person as one entry of COCO's results format: thousandths of a pixel, flag 1 for what was found."""
-        flags = self.found.astype(np.float64)
-        triplets = np.column_stack([self.keypoints[:, :2].astype(np.float64) * flags[:, None], flags])
+        """The person as one entry of COCO's results format, to thousandths.
+
+        Beside each keypoint stands its score, 0 where none was found: COCO's scorer does not read it, pictures do.
+        """
+        scores = np.where(self.found, self.keypoints[:, 2].clip(0.001, 1), 0).astype(np.float64)
+        triplets = np.column_stack([self.keypoints[:, :2].astype(np.float64) * self.found[:, None], scores])
         numbers = [int(v) if v.is_integer() else v for v in np.round(triplets, 3).ravel().tolist()]
         return {"image_id": int(image_id), "category_id": PERSON, "keypoints": numbers, "score": float(self.score)}
 
     @classmethod
     def from_coco(cls, entry: Mapping[str, Any]) -> Self:
-        """A person from an entry of COCO's results or annotations (labelled keypoints then count as found).
+        """A person from an entry of COCO's results, or of its annotations, whose labelled keypoints are sure.
 
         Raises:
             ValueError: the entry does not hold 17 triplets.
@@ -68,5 +71,5 @@ class Person:
         if numbers.size != 3 * K:
             raise ValueError(f"a COCO person needs {3 * K} numbers under 'keypoints'; this entry has {numbers.size}")
         keypoints = numbers.reshape(K, 3).copy()
-        keypoints[:, 2] = keypoints[:, 2] > 0
+        keypoints[:, 2] = keypoints[:, 2].clip(0, 1)
         return cls(keypoints=keypoints, score=float(entry.get("score", 1.0)))

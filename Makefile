@@ -3,6 +3,7 @@
 #   make setup                 the environment in .venv, from pyproject.toml and constraints.txt
 #   make lint                  ruff, its formatter, mypy
 #   make test                  the suite, less what is marked slow or gpu; `make slow` runs that too
+#   make faults                the drills: what dies, what that costs, as one table
 #   make bench                 the measurements, as one table and as JSON in .local/bench.json
 #   make demo [COCO=folder]    the whole road on this machine: shard, train, evaluate, submit, promote
 #   make clean                 takes away everything that was made here
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test slow bench demo clean
+.PHONY: help setup lint test slow faults bench demo clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +47,9 @@ test: setup
 
 slow: setup
 	$(BIN)/python -m pytest -m 'not gpu' --timeout 1200
+
+faults: setup
+	$(BIN)/python -m pytest tests/pipeline/drills -m slow --timeout 900
 
 bench: setup
 	$(BIN)/python -m benchmarks --out $(LOCAL)/bench.json

@@ -16,6 +16,7 @@ from jobs.doctor import doctor
 from jobs.draw import draw
 from jobs.evaluate import evaluate
 from jobs.exchange import exchange
+from jobs.export import export
 from jobs.models import models
 from jobs.predict import predict
 from jobs.profile import profile
@@ -56,7 +57,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train": (config, doctor, train, tune),
     "Score": (evaluate, report, submit),
     "Release": (promote, models, rollback),
-    "Use": (predict,),
+    "Use": (predict, export),
     "Look into the network": (profile, exchange),
 }
 for group, verbs in GROUPS.items():

@@ -11,7 +11,9 @@ def predict(
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="Folder of a checkpoint or run at any storage URL, or models:/NAME@champion."
+            "--model",
+            "-m",
+            help="Folder of a checkpoint or run at any storage URL, models:/NAME@champion, or an exported .onnx file.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pictures and results.")] = Path("predictions"),

@@ -56,6 +56,14 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 
+class PixelNetwork(nn.Module):
+    """A network that takes pixels as they are, as exported ones do.
+
+    Its forward takes RGB bytes (B, H, W, 3), H and W multiples of 32, and returns heatmaps (B, 17, H/2, W/2), the mean
+    of both resolutions, and tags (B, 17, H/4, W/4), both float32 on the CPU.
+    """
+
+
 @dataclass(kw_only=True)
 class Timings:
     """Seconds spent, added up over calls of `predict`."""
@@ -82,7 +90,8 @@ def predict(
     """Find the people in images.
 
     Args:
-        network: takes normalised (B, 3, H, W), gives maps at 1/4 and 1/2 (see `lhrnet.network`); in eval mode.
+        network: takes normalised (B, 3, H, W), gives maps at 1/4 and 1/2 (see `lhrnet.network`), or a `PixelNetwork`;
+            in eval mode.
         images: RGB, uint8, (H, W, 3), of any sizes; those that give the same input size go through together.
         size: the short side of the input, rounded up to a multiple of 64.
         protocol: settings, or the name of one of `PROTOCOLS`.
@@ -138,8 +147,11 @@ def _predict_same_size(
         timings.resize += time.perf_counter() - started
         started = time.perf_counter()
         with torch.inference_mode():
-            inputs = normalise(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2))
-            heat, scale_tags = network_maps(network, inputs, flip=protocol.flip)
+            if isinstance(network, PixelNetwork):
+                heat, scale_tags = pixel_maps(network, torch.from_numpy(pixels), flip=protocol.flip)
+            else:
+                inputs = normalise(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2))
+                heat, scale_tags = network_maps(network, inputs, flip=protocol.flip)
             heat = _bring_to(heat, target)
             heat_sum = heat if heat_sum is None else heat_sum + heat
             if scale == 1:
@@ -178,14 +190,26 @@ def network_maps(network: nn.Module, inputs_B3HW: Tensor, *, flip: bool) -> tupl
         Heatmaps (B, 17, H/2, W/2), the mean of both resolutions and of both directions, and the 1/4 resolution's tags
         (B, 17, T, H/4, W/4) with T = 2 when flipped; both float32.
     """
-    count = len(inputs_B3HW)
-    quarter, half = network(torch.cat([inputs_B3HW, inputs_B3HW.flip(3)]) if flip else inputs_B3HW)
+    heat, tags = merged(*network(torch.cat([inputs_B3HW, inputs_B3HW.flip(3)]) if flip else inputs_B3HW))
+    return _unmirrored(heat, tags) if flip else (heat, tags.unsqueeze(2))
+
+
+def pixel_maps(network: PixelNetwork, pixels_BHW3: Tensor, *, flip: bool) -> tuple[Tensor, Tensor]:
+    """As `network_maps`, of a network that takes RGB bytes."""
+    heat, tags = network(torch.cat([pixels_BHW3, pixels_BHW3.flip(2)]) if flip else pixels_BHW3)
+    return _unmirrored(heat, tags) if flip else (heat, tags.unsqueeze(2))
+
+
+def merged(quarter: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    """A network's two outputs as heatmaps (B, 17, H/2, W/2), the mean of both, and the first one's tags; float32."""
     quarter, half = quarter.float(), half.float()
-    heat = (_bring_to(quarter[:, :K], half.shape[2:]) + half[:, :K]) / 2
-    tags = quarter[:, K : 2 * K]
-    if not flip:
-        return heat, tags.unsqueeze(2)
-    swap = list(FLIP_INDEX)
+    upsampled = interpolate(quarter[:, :K], scale_factor=2.0, mode="bilinear", align_corners=False)
+    return (upsampled + half[:, :K]) / 2, quarter[:, K : 2 * K]
+
+
+def _unmirrored(heat: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps of a batch and then of the same mirrored, as the mean of both and tags of two dimensions."""
+    count, swap = len(heat) // 2, list(FLIP_INDEX)
     heat = (heat[:count] + heat[count:].flip(3)[:, swap]) / 2
     return heat, torch.stack([tags[:count], tags[count:].flip(3)[:, swap]], dim=2)
 

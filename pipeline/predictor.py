@@ -18,8 +18,9 @@ from torch import nn
 
 from lhrnet.inference import PROTOCOLS, Protocol, Timings, predict
 from lhrnet.person import Person
-from pipeline import checkpoint
 from pipeline.footage import read_image
+from pipeline.onnx_session import OnnxNetwork, is_onnx
+from pipeline.trained import Trained
 
 Image = NDArray[np.uint8]
 
@@ -57,22 +58,30 @@ class Predictor:
 
         Args:
             url: a checkpoint's or a run's folder at any storage URL, or a registered model as MLflow names it
-                (`models:/<name>@champion`, with MLFLOW_TRACKING_URI set).
+                (`models:/<name>@champion`, with MLFLOW_TRACKING_URI set), or an exported network's .onnx file.
             protocol: name or settings.
             size: short side of the input; None: the one the network is made for.
-            device: auto takes a GPU where there is one.
+            device: auto takes a GPU where there is one; an exported network runs on the CPU.
             batch: most images at once.
             pool: threads that group several images at a time.
 
         Raises:
             FileNotFoundError: there is no checkpoint at the address.
-            ValueError: the checkpoint is damaged, or the protocol is unknown.
+            ValueError: the checkpoint or file is damaged, the protocol is unknown, or a GPU is asked for a .onnx file.
         """
         if isinstance(protocol, str) and protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {protocol!r}; allowed: {', '.join(PROTOCOLS)}")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        network, own_size = _registered(url) if url.startswith("models:/") else _saved(url)
+        if is_onnx(url):
+            if device not in ("auto", "cpu"):
+                raise ValueError(f"device is {device!r}; an exported network runs on the CPU: leave it out")
+            exported = OnnxNetwork.load(url)
+            network: nn.Module = exported
+            device, own_size = "cpu", exported.card.size
+        else:
+            trained = Trained.load(url)
+            network, own_size = trained.network, trained.size
+            if device == "auto":
+                device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(
             network=network.to(device),
             size=size or own_size,
@@ -106,22 +115,3 @@ class Predictor:
             pool=self.pool,
             timings=self.timings,
         )
-
-
-def _saved(url: str) -> tuple[nn.Module, int]:
-    saved = checkpoint.load(url)
-    return checkpoint.build_network(saved), saved.model.side
-
-
-def _registered(url: str) -> tuple[nn.Module, int]:
-    import mlflow.pyfunc
-    from mlflow.exceptions import MlflowException
-
-    try:
-        model = mlflow.pyfunc.load_model(url).unwrap_python_model()
-    except MlflowException as error:
-        raise FileNotFoundError(
-            f"{url} cannot be loaded from the model registry: {error.message}; "
-            "set MLFLOW_TRACKING_URI, and name a version or alias that is there"
-        ) from error
-    return model.network, model.size

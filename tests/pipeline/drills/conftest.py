@@ -163,7 +163,7 @@ def drill(mlflow_server: Any, s3: str, drawn_shards: Path, tmp_path: Path, ends:
     for process in drill.processes:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.wait()
 
 
 @pytest.fixture

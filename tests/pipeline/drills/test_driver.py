@@ -15,7 +15,7 @@ def test_a_killed_driver_submitted_again_goes_on(stack: Any, drill: Any, tell: A
     drill.until_saved(20)
     first.send_signal(signal.SIGKILL)
     killed = time.time()
-    first.communicate()
+    first.wait()
     told = drill.end(drill.start())
     assert (told["finished"], told["steps"]) == (True, 120)
     assert told["resumed_from"] >= 20

@@ -173,7 +173,11 @@ def test_the_moving_average_is_what_is_validated_and_exported(drawn_shards: Path
 
 
 @pytest.mark.slow
-def test_a_compiled_run_is_compiled_and_learns_the_same(drawn_shards: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(1200)
+def test_a_compiled_run_is_compiled_and_learns_the_same(
+    drawn_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     losses = []
     for compiled in (False, True):
         run = Run(config_of(drawn_shards, tmp_path, f"c{compiled}".lower(), compile=compiled, precision="fp32"))
@@ -182,6 +186,16 @@ def test_a_compiled_run_is_compiled_and_learns_the_same(drawn_shards: Path, tmp_
             run.stepper.step(next(batches), number)
         losses.append(run.stepper.take_rows()["loss"])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_run_that_is_to_be_compiled_and_is_not_ends(drawn_shards: Path, tmp_path: Path) -> None:
+    config = config_of(drawn_shards, tmp_path, steps=1, log_every=1, compile=True)
+    torch._dynamo.utils.counters.clear()
+    with (
+        torch.compiler.set_stance("force_eager"),
+        pytest.raises(steps.HopelessError, match=r"torch\.compile compiled nothing"),
+    ):
+        train(config)
 
 
 def test_too_many_steps_in_a_row_end_the_run(

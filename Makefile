@@ -6,6 +6,7 @@
 #   make faults                the drills: what dies, what that costs, as one table
 #   make bench                 the measurements, as one table and as JSON in .local/bench.json
 #   make demo [COCO=folder]    the whole road on this machine: shard, train, evaluate, submit, promote
+#   make demo-search           four settings of the network against each other, on drawn people
 #   make clean                 takes away everything that was made here
 
 PYTHON ?= python3.11
@@ -21,7 +22,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test slow faults bench demo clean
+.PHONY: help setup lint test slow faults bench demo demo-search clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -34,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -f $@ || rm -rf $(VENV)
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV); the first time takes a few minutes"
-	@$(BIN)/python -m pip install --quiet $(if $(TORCH_PAGE),--find-links $(TORCH_PAGE)) -c constraints.txt -e '.[local,dev]'
+	@$(BIN)/python -m pip install --quiet $(if $(TORCH_PAGE),--find-links $(TORCH_PAGE)) -c constraints.txt -e '.[local,search,dev]'
 	@touch $@
 
 lint: setup
@@ -56,6 +57,9 @@ bench: setup
 
 demo: setup
 	$(BIN)/python -m infra.demo --dir $(LOCAL) $(if $(COCO),--coco $(COCO)) $(if $(KEEP),--keep)
+
+demo-search: setup
+	$(BIN)/python -m infra.demo --dir $(LOCAL) --search $(if $(COCO),--coco $(COCO)) $(if $(KEEP),--keep)
 
 clean:
 	@test ! -x $(BIN)/python || $(BIN)/python -m infra.stack stop --dir $(LOCAL)

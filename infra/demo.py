@@ -2,6 +2,7 @@
 
     python -m infra.demo --dir .local                    # draws its data set
     python -m infra.demo --dir .local --coco ~/coco      # images in COCO's layout
+    python -m infra.demo --dir .local --search           # `make demo-search`: four settings against each other
 
 Run again in the same folder it trains a new run and lets it challenge the champion; a run that was interrupted is
 resumed.
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from infra.demo_plan import Source, coco_source, drawn_source, steps
+from infra.demo_plan import Source, Step, coco_source, drawn_source, search_steps, steps
 from infra.services import BUCKET
 from infra.stack import Stack
 from infra.submission import JobError, run_job
@@ -50,8 +51,18 @@ class Runs:
         self.file.write_text(json.dumps(self.finished))
 
 
-def demo(source: Source, *, folder: Path, keep: bool, settings: Sequence[str], console: Console) -> None:
+def demo(
+    source: Source, *, folder: Path, keep: bool, settings: Sequence[str], console: Console, search: bool = False
+) -> None:
     """Start the stack, run every step, print one table; the stack ends with it unless it is to be kept.
+
+    Args:
+        source: the images.
+        folder: of data, logs and state.
+        keep: leave the servers running.
+        settings: further `a.b=value`.
+        console: where to print.
+        search: search over settings instead of walking the whole road.
 
     Raises:
         JobError: if a step fails.
@@ -61,24 +72,18 @@ def demo(source: Source, *, folder: Path, keep: bool, settings: Sequence[str], c
     stack = Stack(folder).start(guarded=not keep)
     try:
         runs = Runs(folder / "runs.json")
-        run = runs.next_name(source.name)
-        results = {}
-        for step in steps(source, run=run, settings=tuple(settings)):
-            started = time.monotonic()
-            console.rule(f"[bold]{step.name}[/bold]", align="left")
-            console.print(f"ray job submit -- {' '.join(step.command)}", style="dim", soft_wrap=True, highlight=False)
-            results[step.name] = run_job(
-                step.name,
-                step.command,
-                env=stack.env,
-                log=stack.logs / "jobs" / f"{step.name}.log",
-                show=lambda line: console.print(f"  {escape(line)}", soft_wrap=True, highlight=False),
-            )
-            results[step.name]["took"] = time.monotonic() - started
-        runs.finish(source.name)
+        name = f"{source.name}-search" if search else source.name
+        run = runs.next_name(name)
+        plan = search_steps if search else steps
+        results = {step.name: submit(step, stack, console) for step in plan(source, run=run, settings=tuple(settings))}
+        runs.finish(name)
         os.environ.update(stack.env)
-        pictures = save_pictures(results["evaluate"], folder / "pictures" / run)
-        console.print(table(source, run, results, stack, pictures))
+        if search:
+            answer = save_files(f"s3://{BUCKET}/runs/{run}/search/answer", folder / "searches" / run)
+            console.print(f"table, picture and chosen config: {answer}", soft_wrap=True, highlight=False)
+        else:
+            pictures = save_files(f"{results['evaluate']['out']}/pictures", folder / "pictures" / run) / "all.jpg"
+            console.print(table(source, run, results, stack, pictures))
         console.print(f"{(time.monotonic() - began) / 60:.1f} minutes in all")
         if keep:
             console.print("the servers go on; end them with: python -m infra.stack stop --dir " + str(folder))
@@ -87,15 +92,35 @@ def demo(source: Source, *, folder: Path, keep: bool, settings: Sequence[str], c
             stack.stop(patience_s=3)
 
 
-def save_pictures(evaluated: Mapping[str, Any], to: Path) -> Path:
-    """Copy the pictures of an evaluation from storage to a local folder and return the sheet of all."""
+def submit(step: Step, stack: Stack, console: Console) -> dict[str, Any]:
+    """Run a step as a job; what it printed as JSON, and under `took` the seconds it took.
+
+    Raises:
+        JobError: if it fails.
+    """
+    started = time.monotonic()
+    console.rule(f"[bold]{step.name}[/bold]", align="left")
+    console.print(
+        f"ray job submit -- {' '.join(step.command)}", style="dim", soft_wrap=True, markup=False, highlight=False
+    )
+    result = run_job(
+        step.name,
+        step.command,
+        env=stack.env,
+        log=stack.logs / "jobs" / f"{step.name}.log",
+        show=lambda line: console.print(f"  {escape(line)}", soft_wrap=True, highlight=False),
+    )
+    return {**result, "took": time.monotonic() - started}
+
+
+def save_files(url: str, to: Path) -> Path:
+    """Copy the files of a folder in storage to a local one, and return that."""
     from pipeline import storage
 
-    root = storage.join(evaluated["out"], "pictures")
     to.mkdir(parents=True, exist_ok=True)
-    for name in storage.listing(root):
-        storage.fetch(storage.join(root, name), to / Path(name).name)
-    return to / "all.jpg"
+    for name in storage.listing(url):
+        storage.fetch(storage.join(url, name), to / Path(name).name)
+    return to
 
 
 def table(source: Source, run: str, results: Mapping[str, Mapping[str, Any]], stack: Stack, pictures: Path) -> Table:
@@ -143,13 +168,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--coco", type=Path, help="a folder in COCO's layout instead of drawn images")
     parser.add_argument("--images", type=int, default=DRAWN_IMAGES, help="training images to draw")
     parser.add_argument("--keep", action="store_true", help="leave the servers running")
+    parser.add_argument("--search", action="store_true", help="search over four settings instead of the whole road")
     parser.add_argument("settings", nargs="*", metavar="a.b=value", help="settings on top of the demo's")
     options = parser.parse_args(arguments)
     console = Console()
     folder = options.dir.resolve()
     try:
         source = coco_source(options.coco) if options.coco else drawn_source(folder / "drawn", images=options.images)
-        demo(source, folder=folder, keep=options.keep, settings=options.settings, console=console)
+        demo(
+            source,
+            folder=folder,
+            keep=options.keep,
+            settings=options.settings,
+            console=console,
+            search=options.search,
+        )
     except (JobError, ValueError, OSError, RuntimeError) as error:
         console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
         return 1

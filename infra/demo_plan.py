@@ -1,4 +1,4 @@
-"""What `make demo` asks of the cluster: a list of steps, each a command line of `lhrnet`."""
+"""What `make demo` and `make demo-search` ask of the cluster: a list of steps, each a command line of `lhrnet`."""
 
 import json
 from dataclasses import dataclass
@@ -8,6 +8,14 @@ from infra.services import BUCKET
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "jobs" / "configs" / "demo.yaml"
+SEARCH = (
+    "search.r=[-4,-3]",
+    "search.cem=[none,half-reordered]",
+    "search.concurrent=2",
+    "train.workers=1",
+    "train.steps=200",
+)
+"""Four short trainings, two at a time: as many as the cores that a demo may count on."""
 SMALL_SET = 2000
 """Below this many training images a set is cut into small shards, so that every lane of the stream has some."""
 
@@ -74,27 +82,50 @@ def steps(source: Source, *, run: str, settings: tuple[str, ...] = ()) -> list[S
         run: the run's name; the same name again resumes it.
         settings: further `a.b=value`, which win over the demo's own.
     """
-    shards = f"s3://{BUCKET}/shards/{source.name}"
-    last = "test-dev2017" if source.has_test else "val2017"
-    own = [
+    configured = (*_configured(source, run), *settings, "--json")
+    return [
+        *_shards(source),
+        Step(name="train", command=("lhrnet", "train", *configured)),
+        Step(name="evaluate", command=("lhrnet", "evaluate", *configured)),
+        Step(name="submit", command=("lhrnet", "submit", *configured, *(() if source.has_test else ("--val",)))),
+        Step(name="promote", command=("lhrnet", "promote", *configured)),
+    ]
+
+
+def search_steps(source: Source, *, run: str, settings: tuple[str, ...] = ()) -> list[Step]:
+    """From images to the answer of a search: two scales, each with the channel exchange and without.
+
+    Args:
+        source: the images.
+        run: the search's name; the same name again goes on with it.
+        settings: further `a.b=value`, which win over the demo's own.
+    """
+    return [
+        *_shards(source),
+        Step(name="tune", command=("lhrnet", "tune", *_configured(source, run), *SEARCH, *settings)),
+    ]
+
+
+def _url(source: Source) -> str:
+    return f"s3://{BUCKET}/shards/{source.name}"
+
+
+def _shards(source: Source) -> list[Step]:
+    per_shard = ("--per-shard", "4") if source.small else ()
+    command = ("lhrnet", "shard", str(source.folder), _url(source), "--dataset", source.name, *per_shard)
+    draw = ("lhrnet", "draw", str(source.folder), "--train", str(source.images))
+    return [*([Step(name="draw", command=draw)] if source.drawn else []), Step(name="shard", command=command)]
+
+
+def _configured(source: Source, run: str) -> tuple[str, ...]:
+    small = ("stream.lanes=4", "train.global_batch=8", "train.steps=600") if source.small else ()
+    return (
+        "-c",
+        str(CONFIG),
         f"name={run}",
         f"storage=s3://{BUCKET}/runs",
-        f"data.train={shards}/train2017",
-        f"data.val={shards}/val2017",
-        f"data.test={shards}/{last}",
-    ]
-    if source.small:
-        own += ["stream.lanes=4", "train.global_batch=8", "train.steps=600"]
-    configured = ("-c", str(CONFIG), *own, *settings, "--json")
-    per_shard = ("--per-shard", "4") if source.small else ()
-    road = [
-        Step(name="shard", command=("shard", str(source.folder), shards, "--dataset", source.name, *per_shard)),
-        Step(name="train", command=("train", *configured)),
-        Step(name="evaluate", command=("evaluate", *configured)),
-        Step(name="submit", command=("submit", *configured, *(() if source.has_test else ("--val",)))),
-        Step(name="promote", command=("promote", *configured)),
-    ]
-    if source.drawn:
-        draw = ("draw", str(source.folder), "--train", str(source.images))
-        road.insert(0, Step(name="draw", command=draw))
-    return [Step(name=step.name, command=("lhrnet", *step.command)) for step in road]
+        f"data.train={_url(source)}/train2017",
+        f"data.val={_url(source)}/val2017",
+        f"data.test={_url(source)}/{'test-dev2017' if source.has_test else 'val2017'}",
+        *small,
+    )

@@ -14,6 +14,7 @@ CHATTER = re.compile(
     r"\d{4}-\d\d-\d\d [\d:,]+\s+(INFO|SUCC) "  # ray job submit, about itself
     r"|\[\d{4}-\d\d-\d\d [\d:,]+ [A-Z] "  # Ray, about its insides
     r"|Running entrypoint "
+    r"|(?:\x1b\[\d+m)*\(raylet\).* worker processes have been started"
     r"|.*Warning: |\s+\S*warn\w*\(?$"  # Python's warnings, in two lines
     r"|🏃|🧪"  # MLflow, about addresses that the table repeats
 )

@@ -10,7 +10,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,11 +23,18 @@ from pipeline.progress import Progress
 from pipeline.search_answer import Answer, answer
 from pipeline.search_children import Children
 from pipeline.search_record import Records
-from pipeline.search_room import DRIVER_CPUS, trials_at_once
+from pipeline.search_room import DRIVER_CPUS, trials_at_once, with_growth
 from pipeline.search_space import Setting, corners, settings
 from pipeline.search_trial import METRIC, PROGRESS, Job, run_trial, search_url, trial_config, trial_name
 from pipeline.shards import read_index
 
+TUNE_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # no tables of its own
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # figures go to the records and to MLflow
+    "TUNE_WARN_THRESHOLD_S": "30",  # a trial that ends is told to MLflow, which may take seconds
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # see asked_to_leave
+    "RAY_DEDUP_LOGS": "0",  # trials' progress lines look alike, and are not
+}
 Trial = tuple[Setting, int]
 """A setting and a seed."""
 
@@ -41,15 +48,15 @@ def search(config: Config) -> Answer:
         ConnectionError: storage or MLflow does not answer.
         RuntimeError: another process works on this search, it was asked to leave, or no trial came to its end.
     """
+    for name, value in (launch.RAY_SETTINGS | TUNE_SETTINGS).items():
+        os.environ.setdefault(name, value)
     import ray
 
     trials = check(config)
-    for name, value in launch.RAY_SETTINGS.items():
-        os.environ.setdefault(name, value)
     launch.connect_to_ray()
     gpus = launch.use_gpus(config, ray.cluster_resources())
     at_once = trials_at_once(
-        [node["Resources"] for node in ray.nodes() if node["Alive"]],
+        cluster_nodes(),
         workers=config.train.workers,
         cpus=config.train.cpus_per_worker,
         gpus=float(gpus),
@@ -82,6 +89,16 @@ def search(config: Config) -> Answer:
                 if record.state == "running":
                     children.settle(record)
             children.close(status)
+
+
+def cluster_nodes() -> list[Mapping[str, float]]:
+    """What each node of the cluster has, those included that an autoscaler may still bring."""
+    import ray
+    from ray._private.state import state  # Ray Train asks the same of the autoscaler; there is no public way
+
+    plan = state.get_cluster_config()
+    groups = [(dict(group.resources), group.max_count) for group in plan.node_group_configs] if plan else []
+    return with_growth([node["Resources"] for node in ray.nodes() if node["Alive"]], groups)
 
 
 def check(config: Config) -> list[Trial]:
@@ -192,13 +209,19 @@ def _run(
 
 @contextmanager
 def asked_to_leave() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set instead of ending the process. Outside a main thread nothing sets it."""
+    """An event that SIGTERM and SIGINT set instead of ending the process; the second of them does end it.
+
+    Outside a main thread nothing sets it.
+    """
     event = threading.Event()
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+
+    def heard(number: int, frame: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
     try:
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        for number in before:
-            signal.signal(number, lambda number, frame: event.set())
+        before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
     except ValueError:
         yield event
         return

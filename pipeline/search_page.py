@@ -30,6 +30,11 @@ def page(
         parts[-1] += f" Latency: the network, one image at a time, on {device}."
     parts += ["", *aligned(_settings(table)), "", "## With and without the exchange", ""]
     parts += aligned(_gains(found)) if found else ["Nothing to compare: no setting finished both with and without it."]
+    if table and not any(row.ap and row.ap.deviation is not None for row in table):
+        parts += [
+            "",
+            "A single run of each setting says nothing of chance; search.repeats=3 gives every figure a spread.",
+        ]
     parts += ["", "## What no other setting beats", ""]
     for what, cost in (("macs", lambda row: row.cost.macs), ("latency", lambda row: row.cost.latency_ms)):
         names = [f"r {row.r} {row.cem}" + (f" ({row.others})" if row.others else "") for row in best_at(table, cost)]

@@ -42,6 +42,9 @@ class Record:
     """Of the last validation; -1: none."""
     step: int = 0
     seconds: float = 0.0
+    """Of its last attempt."""
+    resumed_from: int = 0
+    """Step that its last attempt began at."""
     checkpoint: str = ""
     """URL of the best, of a finished trial."""
     error: str = ""

@@ -44,6 +44,20 @@ def slots(
     return whole
 
 
+def with_growth(
+    present: Sequence[Mapping[str, float]], groups: Sequence[tuple[Mapping[str, float], int]]
+) -> list[Mapping[str, float]]:
+    """The nodes of a cluster that grows by itself, once it has grown; of one that does not, those that are there.
+
+    Args:
+        present: what each node has that is there.
+        groups: what a node of each group has, and how many the group may have.
+    """
+    grown: list[Mapping[str, float]] = [resources for resources, most in groups for _ in range(most)]
+    more = sum(node.get("CPU", 0.0) for node in grown) > sum(node.get("CPU", 0.0) for node in present)
+    return grown if more else list(present)
+
+
 def trials_at_once(
     nodes: Sequence[Mapping[str, float]], *, workers: int, cpus: float, gpus: float, wanted: int = 0, trials: int = 1
 ) -> int:

@@ -106,4 +106,5 @@ def _train(config: Config, parent: str) -> dict[str, Any]:
         raise RuntimeError(f"it was told to leave at step {done.steps}")
     if done.ap < 0:
         raise RuntimeError("it was not validated: set train.validate_every, or give data.val images with people")
-    return {METRIC: done.ap, PROGRESS: 100, ENDED: "finished", "step": done.steps, "checkpoint": done.checkpoint}
+    end = {"step": done.steps, "checkpoint": done.checkpoint, "resumed_from": done.resumed_from}
+    return {METRIC: done.ap, PROGRESS: 100, ENDED: "finished", **end}

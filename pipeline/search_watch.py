@@ -52,7 +52,8 @@ class Watch(Callback):  # type: ignore[misc]  # Ray has no types
             )
         elif ended == "finished":
             seen = record.saw(Seen(step=int(result["step"]), part=100, ap=result[METRIC]))
-            self._over(replace(seen, checkpoint=result["checkpoint"], seconds=result["seconds"]), "finished")
+            told = {key: result[key] for key in ("checkpoint", "seconds", "resumed_from")}
+            self._over(replace(seen, **told), "finished")
         else:
             self._over(replace(record, error=str(result.get("error", ""))), "failed")
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from infra.demo import Runs, main
-from infra.demo_plan import coco_source, drawn_source, steps
+from infra.demo_plan import coco_source, drawn_source, search_steps, steps
 from infra.stack import Stack
 from infra.submission import JobError, run_job
+from pipeline.config import load
+from pipeline.search_space import settings as grid
 
 ROAD = ["shard", "train", "evaluate", "submit", "promote"]
 
@@ -28,6 +30,18 @@ def test_the_road_is_walked_in_order_and_drawn_images_are_drawn_first(tiny_coco:
     assert [step.name for step in drawn] == ["draw", *ROAD]
     assert all(step.command[:2] == ("lhrnet", step.name) for step in drawn)
     assert [step.name for step in steps(coco_source(tiny_coco), run="my-coco-1")] == ROAD
+
+
+def test_the_search_has_four_settings_and_one_worker_a_trial(tiny_coco: Path) -> None:
+    road = search_steps(drawn_source(tiny_coco, images=8000), run="drawn-search-1", settings=("train.steps=2",))
+    assert [step.name for step in road] == ["draw", "shard", "tune"]
+    words = list(road[-1].command)
+    settings = load(words[words.index("-c") + 1], [word for word in words if "=" in word])
+    trials = grid(settings.search, seed=0)
+    assert {(trial["model.r"], trial["model.cem"]) for trial in trials} == {
+        (r, cem) for r in (-4, -3) for cem in ("none", "half-reordered")
+    }
+    assert (settings.name, settings.train.workers, settings.train.steps) == ("drawn-search-1", 1, 2)
 
 
 def test_every_step_after_sharding_knows_the_same_run_and_shards(tiny_coco: Path) -> None:

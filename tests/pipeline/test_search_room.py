@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.search_room import DRIVER_CPUS, slots, trials_at_once
+from pipeline.search_room import DRIVER_CPUS, slots, trials_at_once, with_growth
 
 
 def test_drivers_cost_a_full_node_a_worker_and_one_with_room_to_spare_none() -> None:
@@ -20,6 +20,14 @@ def test_drivers_cost_a_full_node_a_worker_and_one_with_room_to_spare_none() -> 
 
 def test_a_node_without_a_gpu_has_no_place_for_a_worker_that_wants_one() -> None:
     assert slots([{"CPU": 64}, {"CPU": 16, "GPU": 2}], cpus=4, gpus=1) == 2
+
+
+def test_nodes_that_an_autoscaler_may_bring_count_and_others_do_not() -> None:
+    head, worker = {"CPU": 0.0}, {"CPU": 16.0, "GPU": 1.0}
+    grown = with_growth([head, worker], [(worker, 8), ({"CPU": 2.0}, 0)])
+    assert trials_at_once(grown, workers=1, cpus=9, gpus=1, trials=20) == 8
+    assert with_growth([head, worker], []) == [head, worker]
+    assert with_growth([worker] * 3, [(worker, 2)]) == [worker] * 3
 
 
 @settings(max_examples=150, deadline=None)

@@ -115,8 +115,14 @@ def test_the_page_shows_our_figures_beside_the_papers() -> None:
     assert "(0.300 at step 50)" in text
     assert "Chosen: r -1, CEM half-reordered" in text
     assert "- x: out" in text
+    assert "search.repeats" not in text
     widths = {len(line) for line in text.split("## With")[0].splitlines() if line.startswith("|")}
     assert len(widths) == 1
+
+
+def test_figures_of_single_runs_are_said_to_be_that() -> None:
+    table = rows(TRIALS[:1], costs(TRIALS))
+    assert "search.repeats=3 gives every figure a spread" in page("s", table, [], None, scored_on="drawn val2017")
 
 
 def test_fronts_leave_out_what_was_not_measured() -> None:

@@ -38,10 +38,11 @@ HANDED_ON = re.compile(r"PIP_|(https?|no)_proxy$|SSL_CERT_|REQUESTS_CA_", re.IGN
 
 def commands(readme: str) -> Iterator[str]:
     """The README's commands: each line of an indented block, each Python block whole."""
-    for python, line in re.findall(r"^```python\n(.*?)^```|^ {4}(\S.*)$", readme, re.MULTILINE | re.DOTALL):
-        if python:
-            yield f".venv/bin/python -c {shlex.quote(python)}"
-        else:
+    fence_or_line = re.compile(r"^```(\w*)\n((?:.*\n)*?)```|^ {4}(\S.*)$", re.MULTILINE)
+    for language, block, line in fence_or_line.findall(readme):
+        if language == "python":
+            yield f".venv/bin/python -c {shlex.quote(block)}"
+        elif line:
             yield re.split(r"\s{2,}#", line)[0].strip()
 
 
@@ -49,6 +50,7 @@ def test_the_commands_are_taken_from_the_readme() -> None:
     found = list(commands((ROOT / "README.md").read_text()))
     assert "make setup" in found
     assert any("Predictor.from_checkpoint" in command for command in found)
+    assert {command.split()[0].split("/")[-1] for command in found} <= {"make", "python", "lhrnet", "ray", "eval"}
     assert not INSTEAD.keys() - set(found), "a command that is replaced here is no longer in the README"
 
 

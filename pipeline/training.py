@@ -173,6 +173,8 @@ class Run:
             leaving = vote.cast(stop()) and not ended
             if ended or self.done % self.config.train.log_every == 0:
                 rows = self.stepper.take_rows() | self.stepper.stopwatch.take()
+                if self.stream.skipped:
+                    rows["empty_places_first_worker"] = float(self.stream.skipped)
                 lr = learning_rate(self.done - 1, self.plan.total, self.config.optim)
                 watch.row(rows, step=self.done, lr=lr)
             validated = self.done in self.plan.validate_at and not leaving

@@ -111,6 +111,10 @@ class Drill:
         run = self._run()[1]
         return str(run.info.status) if run else ""
 
+    def figure(self, name: str) -> float:
+        """MLflow's last value of a figure."""
+        return float(self._run()[1].data.metrics[name])
+
     def rows(self) -> dict[int, float]:
         """When each step's row was written, in seconds since 1970, by step; each step must come once, none missing."""
         mlflow, run = self._run()

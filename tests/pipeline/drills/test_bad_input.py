@@ -54,6 +54,7 @@ def test_a_shard_damaged_in_the_middle_can_be_passed_by(drill: Any, tell: Any, o
     assert (told["finished"], told["steps"], told["resumed_from"]) == (True, 40, 0)
     assert len(drill.rows()) == 40
     assert "places are left empty" in drill.said(process)
+    assert drill.figure("train/empty_places_first_worker") > 0
     tell("a corrupt shard, `on_damage=skip`", lost=0, seconds=0, note="goes on, the shard's places empty")
 
 

@@ -23,6 +23,7 @@ from jobs.profile import profile
 from jobs.promote import promote
 from jobs.report import report
 from jobs.rollback import rollback
+from jobs.serve import serve
 from jobs.shard import shard
 from jobs.submit import submit
 from jobs.train import train
@@ -57,7 +58,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train": (config, doctor, train, tune),
     "Score": (evaluate, report, submit),
     "Release": (promote, models, rollback),
-    "Use": (predict, export),
+    "Use": (predict, export, serve),
     "Look into the network": (profile, exchange),
 }
 for group, verbs in GROUPS.items():

@@ -31,7 +31,7 @@ PEOPLE: Final[tuple[Colour, ...]] = (
 )
 """Colours of trunks and heads, by the person's place in the list."""
 
-_DRAWN: Final = tuple(limb for limb in SKELETON if limb not in ((3, 5), (4, 6)))
+DRAWN: Final = tuple(limb for limb in SKELETON if limb not in ((3, 5), (4, 6)))
 """COCO's skeleton without the lines from ears to shoulders, which cross the face."""
 _LEGIBLE: Final = 384
 _SUBPIXELS: Final = 4
@@ -90,7 +90,7 @@ def _skeleton(canvas: Image, person: Person, factor: int, own: Colour, least: fl
         return
     extent = float(np.ptp(points[shown], axis=0).max())
     width = max(2, round(extent / 70))
-    limbs = [(a, b) for a, b in _DRAWN if shown[a] and shown[b]]
+    limbs = [(a, b) for a, b in DRAWN if shown[a] and shown[b]]
     for a, b in limbs:
         cv2.line(canvas, _fixed(points[a]), _fixed(points[b]), (20, 20, 20), width + 2, cv2.LINE_AA, _SUBPIXELS)
     for a, b in limbs:

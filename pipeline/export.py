@@ -18,6 +18,8 @@ from lhrnet.coco import K
 from lhrnet.images import normalise
 from lhrnet.inference import PixelNetwork, merged
 from lhrnet.network import PoseNetwork, deploy
+from lhrnet.network.alignment import align
+from lhrnet.network.subpixel import SubpixelUp
 from pipeline import storage
 from pipeline.onnx_session import METADATA, Card, OnnxNetwork, describe, is_onnx
 from pipeline.trained import Trained
@@ -35,7 +37,12 @@ class PixelForm(PixelNetwork):
     def __init__(self, network: PoseNetwork) -> None:
         super().__init__()
         self.network = deploy(network)
-        last = self.network.head.final1
+        align(self.network)
+        head = self.network.head
+        up, act = head.deconv
+        assert isinstance(up, nn.ConvTranspose2d)
+        head.deconv = nn.Sequential(SubpixelUp(up), act)
+        last = head.final1
         assert last.bias is not None
         last.weight, last.bias = (nn.Parameter(x[:K], requires_grad=False) for x in (last.weight, last.bias))
         last.out_channels = K

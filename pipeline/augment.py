@@ -38,6 +38,9 @@ class AugmentConfig:
     """Most that contrast changes, as a share."""
     saturation: float = 0.0
     """Most that saturation changes, as a share; -1 would be grey."""
+    count_outside: bool = False
+    """Whether the loss counts where the input shows no image, so that nobody is found there; the reference leaves it
+    out."""
     reduced_decode: bool = True
     """Decode a JPEG at 1/2 or 1/4 of its size where the warp shrinks it by more."""
 
@@ -66,7 +69,7 @@ class Training:
     joints: NDArray[np.float32]
     """(30, 17, 3) x, y in input pixels and COCO's visibility; padded with zeros."""
     mask: Image
-    """(S/2, S/2) 1 where the loss counts, 0 where something is ignored or no image is."""
+    """(S/2, S/2) 1 where the loss counts, 0 where something is ignored or, unless that counts, no image is."""
 
 
 def decode(jpeg: bytes, reduce: int = 1) -> Image:
@@ -172,7 +175,8 @@ def prepare(
     image = _warped(jpeg, matrix, width, height, size, config.reduced_decode)
     image = _jitter(image, rng, config)
     half = geometry.compose(np.diag([0.5, 0.5, 0])[:2], matrix)
-    return Training(image, joints_of(annotations, matrix, mirrored), _mask(ignore_png, half, width, height, size // 2))
+    mask = _mask(ignore_png, half, width, height, size // 2, config.count_outside)
+    return Training(image, joints_of(annotations, matrix, mirrored), mask)
 
 
 def _warped(jpeg: bytes, matrix: geometry.Matrix, width: int, height: int, size: int, reduced: bool) -> Image:
@@ -188,12 +192,16 @@ def _warped(jpeg: bytes, matrix: geometry.Matrix, width: int, height: int, size:
     return geometry.warp(image, matrix, (size, size))
 
 
-def _mask(ignore_png: bytes | None, matrix: geometry.Matrix, width: int, height: int, size: int) -> Image:
-    counts = np.full((height, width), 255, np.uint8)
-    if ignore_png is not None:
-        counts -= decode_ignored(ignore_png, width, height)
-    warped = geometry.warp(counts, matrix, (size, size), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(warped & 1, np.uint8)
+def _mask(
+    ignore_png: bytes | None, matrix: geometry.Matrix, width: int, height: int, size: int, outside: bool
+) -> Image:
+    if ignore_png is None:
+        ignored = np.zeros((height, width), np.uint8)
+    else:
+        ignored = decode_ignored(ignore_png, width, height)
+    # what lies outside becomes 0: what is warped is that which 0 stands for
+    warped = geometry.warp(ignored if outside else 255 - ignored, matrix, (size, size), interpolation=cv2.INTER_NEAREST)
+    return np.asarray((warped & 1) ^ outside, np.uint8)
 
 
 def _jitter(image: Image, rng: np.random.Generator, config: AugmentConfig) -> Image:

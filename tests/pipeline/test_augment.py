@@ -181,6 +181,16 @@ def test_outside_the_image_nothing_counts() -> None:
     assert ready.image[:14].max() == 0
 
 
+def test_outside_the_image_counts_on_request_and_what_is_ignored_does_not() -> None:
+    ignored = np.zeros((64, 64), np.uint8)
+    ignored[:32] = 255
+    wide = {**STILL, "scale_min": 2, "scale_max": 2, "count_outside": True}
+    ready = run(np.full((64, 64, 3), 200, np.uint8), ignore=ignored, **wide)
+    counts = np.ones((32, 32), bool)
+    counts[8:16, 8:24] = False
+    assert np.array_equal(ready.mask == 1, counts)
+
+
 def test_a_sample_depends_on_seed_epoch_and_image_and_on_nothing_else() -> None:
     image = smooth(90, 120)
     options: dict[str, Any] = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.5}

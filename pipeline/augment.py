@@ -195,10 +195,7 @@ def _warped(jpeg: bytes, matrix: geometry.Matrix, width: int, height: int, size:
 def _mask(
     ignore_png: bytes | None, matrix: geometry.Matrix, width: int, height: int, size: int, outside: bool
 ) -> Image:
-    if ignore_png is None:
-        ignored = np.zeros((height, width), np.uint8)
-    else:
-        ignored = decode_ignored(ignore_png, width, height)
+    ignored = np.zeros((height, width), np.uint8) if ignore_png is None else decode_ignored(ignore_png, width, height)
     # what lies outside becomes 0: what is warped is that which 0 stands for
     warped = geometry.warp(ignored if outside else 255 - ignored, matrix, (size, size), interpolation=cv2.INTER_NEAREST)
     return np.asarray((warped & 1) ^ outside, np.uint8)

@@ -28,6 +28,7 @@ from lhrnet.images import normalise
 from lhrnet.losses import pose_loss
 from lhrnet.network import create_model, profile
 from pipeline.config import Config, parse
+from pipeline.gauges import Gauges
 from pipeline.optimise import create_optimiser
 from pipeline.progress import Progress
 from pipeline.sharding import make_plans, serial, write_split
@@ -83,7 +84,9 @@ def measure(tree: dict[str, Any], world: World) -> dict[str, list[float]]:
     bare = bare_loop(parse(tree), world, batches)
     seconds: dict[str, list[float]] = {"bare": [], "ours": [], "wait": [], "streamed": []}
     silent = Progress(1, "bench", file=io.StringIO()) if world.first else None
-    with Watch(ours.tracker, silent, global_batch=ours.config.train.global_batch, device=world.device) as watch:
+    gauges = Gauges("bench") if world.first else None
+    batch = ours.config.train.global_batch
+    with Watch(ours.tracker, silent, global_batch=batch, device=world.device, gauges=gauges) as watch:
         for block in range(BLOCKS):
             ours.stream.batches = lambda start: cycle(batches)  # type: ignore[method-assign, assignment, misc]
             for kind, loop in (("bare", bare), ("ours", lambda: _steps(ours, watch))):

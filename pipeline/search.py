@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import yaml
+
 from pipeline import launch, storage
-from pipeline.config import Config
+from pipeline.config import Config, parse
 from pipeline.lease import Lease
 from pipeline.order import check_parts
 from pipeline.plan import plan_steps
@@ -35,6 +37,11 @@ TUNE_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # see asked_to_leave
     "RAY_DEDUP_LOGS": "0",  # trials' progress lines look alike, and are not
 }
+ALIKE = (
+    *("seed", "data.train", "data.val", "model.", "augment.", "loss.", "optim.", "evaluate.protocol", "evaluate.size"),
+    *("train.global_batch", "train.steps", "train.epochs", "train.init_from", "train.validate_images"),
+)
+"""Beginnings of the keys that a trial's figures depend on."""
 Trial = tuple[Setting, int]
 """A setting and a seed."""
 
@@ -64,9 +71,10 @@ def search(config: Config) -> Answer:
         trials=count(config, trials),
     )
     with Lease(search_url(config)):
+        records = Records.read(search_url(config))
+        same_question(config, records)
         storage.write_bytes(storage.join(search_url(config), "config.yaml"), config.yaml().encode())
         children = Children(config)
-        records = Records.read(search_url(config))
         status: Any = "FAILED"
         try:
             with asked_to_leave() as leaving:
@@ -89,6 +97,26 @@ def search(config: Config) -> Answer:
                 if record.state == "running":
                     children.settle(record)
             children.close(status)
+
+
+def same_question(config: Config, records: Records) -> None:
+    """Refuse to go on with a search whose trials so far were trained otherwise: one table holds what is alike.
+
+    What is tried may be another, so that a search can be widened.
+
+    Raises:
+        ValueError: a setting that figures depend on was another; names it.
+    """
+    place = storage.join(search_url(config), "config.yaml")
+    if not records.by_name or not storage.exists(place):
+        return
+    before = parse(yaml.safe_load(storage.read_bytes(place))).flat()
+    for key, value in config.flat().items():
+        if key.startswith(ALIKE) and key in before and before[key] != value:
+            raise ValueError(
+                f"search {config.name} was begun with {key}={before[key]}, and now it is {value}: its figures would "
+                "not compare; take another name="
+            )
 
 
 def cluster_nodes() -> list[Mapping[str, float]]:
@@ -116,6 +144,10 @@ def check(config: Config) -> list[Trial]:
     index = read_index(config.data.train)
     read_index(config.data.val)
     proposed = config.search.algorithm == "optuna"
+    if proposed:
+        from pipeline.search_proposals import need_optuna
+
+        need_optuna()
     listed = corners(config.search) if proposed else settings(config.search, seed=config.seed)
     for setting in listed:
         trial = trial_config(config.tree(), setting, config.seed + config.search.repeats - 1)

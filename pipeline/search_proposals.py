@@ -17,6 +17,21 @@ from pipeline.search_space import Range, SearchConfig, Setting, label
 from pipeline.search_trial import METRIC
 
 
+def need_optuna() -> None:
+    """Tell where Optuna is not installed.
+
+    Raises:
+        ValueError: it is not.
+    """
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            "search.algorithm is optuna and Optuna is not installed: pip install 'lightweight-hrnet[search]', or "
+            "take search.algorithm=random"
+        ) from error
+
+
 class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
     """Adds a seed to every proposal. A setting that is proposed again gets the next seed.
 
@@ -31,13 +46,8 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def __init__(self, config: SearchConfig, *, seed: int, known: Sequence[Record] = ()) -> None:
         super().__init__(metric=METRIC, mode="max")
-        try:
-            import optuna
-        except ImportError as error:
-            raise ValueError(
-                "search.algorithm is optuna and Optuna is not installed: pip install 'lightweight-hrnet[search]', or "
-                "take search.algorithm=random"
-            ) from error
+        need_optuna()
+        import optuna
         from ray.tune.search.optuna import OptunaSearch
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,6 +1,7 @@
 """A search from its config to its answer, on real servers: each trial a training of its own, told and kept."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from mlflow import MlflowClient
 
 from pipeline import storage
 from pipeline.config import Config, load, parse
-from pipeline.search import check, search
-from pipeline.search_record import Records
+from pipeline.search import check, same_question, search
+from pipeline.search_record import Record, Records
 from pipeline.search_trial import search_url
 
 
@@ -89,3 +90,14 @@ def test_what_no_trial_could_do_is_told_before_the_start(
     with pytest.raises(ValueError, match=says):
         check(config_of(drawn_shards, str(tmp_path), **wrong))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_may_be_widened_and_not_be_gone_on_with_otherwise(drawn_shards: Path, tmp_path: Path) -> None:
+    config = config_of(drawn_shards, str(tmp_path))
+    records = Records.read(search_url(config))
+    records.write(Record(name="first-r-4-none-s0", setting={"model.r": -4, "model.cem": "none"}, seed=0))
+    storage.write_bytes(storage.join(search_url(config), "config.yaml"), config.yaml().encode())
+    same_question(config_of(drawn_shards, str(tmp_path), r=[-4, -3], repeats=3), records)
+    longer = config.model_copy(update={"train": replace(config.train, steps=8)})
+    with pytest.raises(ValueError, match=r"was begun with train\.steps=4, and now it is 8.*take another name="):
+        same_question(longer, records)

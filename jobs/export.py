@@ -14,40 +14,69 @@ def export(
     size: Annotated[
         int | None, typer.Option(help="Short side that users of the file take by default [the network's own].", min=64)
     ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; needs --calibrate.")] = False,
+    calibrate: Annotated[
+        str | None, typer.Option(help="Shards of a split, or a local folder, of images like those it will see.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="How many of them to calibrate with.", min=1)] = 100,
+    score: Annotated[
+        str | None, typer.Option(help="Shards of a validation split: prints AP, and with --int8 what it costs.")
+    ] = None,
+    score_images: Annotated[int, typer.Option(help="Only the first so many images of it; 0: all.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write a network as ONNX: any batch and size, RGB bytes in, heatmaps and tags out, checked against torch.
 
     Everything that is needed to use the file stands in its metadata. Needs the `export` extra:
-    pip install 'lightweight-hrnet[export]'.
+    pip install 'lightweight-hrnet[export]'. `python -m benchmarks export` measures how fast it is here.
 
-    Example: lhrnet export s3://lhrnet/runs/demo --out network.onnx
+    Example: lhrnet export s3://lhrnet/runs/demo --int8 --calibrate s3://lhrnet/shards/drawn/train2017 --out small.onnx
     """
     import json
 
     from rich.console import Console
 
     from pipeline import export as exporting
-    from pipeline.onnx_session import is_onnx
+    from pipeline import quantise
+    from pipeline.onnx_session import OnnxNetwork, is_onnx
+    from pipeline.progress import Progress
+    from pipeline.validation import validate
 
     if not is_onnx(out):
         raise ValueError(f"--out {out} must end in .onnx")
+    if int8 and calibrate is None:
+        raise ValueError("--int8 needs --calibrate: shards, or a folder of images, from which ranges are taken")
     exported = exporting.export(model, size=size)
-    exporting.write(exported.content, out)
-    card = exported.card
+    content = {"fp32": exported.content}
+    if int8:
+        assert calibrate is not None
+        with Progress(images, "calibrate") as progress:
+            chosen = quantise.calibration_images(calibrate, images)
+            content["int8"] = quantise.quantise(exported.content, chosen, on_image=progress.advance)
+    ap = {}
+    for precision, file in content.items() if score else ():
+        network = OnnxNetwork(file)
+        validated = validate(network, score, size=network.card.size, limit=score_images) if score else None
+        assert validated is not None
+        ap[precision] = validated.scores.ap
+    written = content["int8" if int8 else "fp32"]
+    exporting.write(written, out)
+    card = OnnxNetwork(written).card
     result = {
         "out": out,
         "format": format,
         "precision": card.precision,
-        "bytes": len(exported.content),
+        "bytes": len(written),
         "size": card.size,
         "apart_from_torch": exported.apart,
+        "ap": ap,
     }
     if as_json:
         print(json.dumps(result))
         return
     console = Console(highlight=False, soft_wrap=True)
-    console.print(
-        f"{out}: {card.precision}, {len(exported.content) / 1e6:.1f} MB, made for {card.size} px; "
-        f"apart from torch by {exported.apart:.1g} of the largest value"
-    )
+    console.print(f"{out}: {card.precision}, {len(written) / 1e6:.1f} MB, made for {card.size} px")
+    console.print(f"fp32 is apart from torch by {exported.apart:.1g} of the largest value of a map at most")
+    for precision, value in ap.items():
+        cost = f", {value - ap['fp32']:+.4f} to fp32" if precision != "fp32" else ""
+        console.print(f"AP {precision}: {value:.4f}{cost}")

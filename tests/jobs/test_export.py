@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from lhrnet.network import ModelConfig, create_model
 from pipeline import checkpoint
+from pipeline.sharding import make_plans, serial, write_split
+from pipeline.synthetic import SceneConfig, write_coco
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,21 @@ def test_it_writes_a_file_that_predict_takes(run: str, tmp_path: Path) -> None:
     predicted = CliRunner().invoke(app, ["predict", str(tmp_path / "photo.jpg"), "-m", file, "-o", out, "--json"])
     assert predicted.exit_code == 0, predicted.output
     assert json.loads(predicted.stdout.splitlines()[-1])["device"] == "cpu"
+
+
+def test_int8_says_what_it_costs(run: str, tmp_path: Path) -> None:
+    write_coco(tmp_path / "coco", train=1, val=4, seed=3, config=SceneConfig(size=96), workers=1)
+    for plan in make_plans(str(tmp_path / "coco"), str(tmp_path / "shards"), ("val2017",), dataset="drawn"):
+        write_split(plan, runner=serial)
+    shards, file = f"{tmp_path}/shards/val2017", str(tmp_path / "small.onnx")
+    words = ["--int8", "--calibrate", f"{tmp_path}/coco/val2017", "--images", "3", "--score", shards]
+    shown = CliRunner().invoke(app, ["export", run, *words, "--score-images", "2", "--out", file])
+    assert shown.exit_code == 0, shown.output
+    assert "small.onnx: int8" in shown.output
+    assert "AP int8" in shown.output
+    assert "to fp32" in shown.output
+    missing = CliRunner().invoke(app, ["export", run, "--int8", "--out", file])
+    assert "--calibrate" in str(missing.exception)
 
 
 def test_wrong_addresses_are_named_before_anything_is_done(run: str, tmp_path: Path) -> None:

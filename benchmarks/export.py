@@ -1,0 +1,114 @@
+"""An exported network by turns in torch and onnxruntime, one and two threads, beside EfficientHRNet H-3 in torch.
+
+Weights are fresh: how long a network takes does not depend on them. Decoding is measured on maps of five people.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.grouping import scene
+from benchmarks.timing import median_ms
+from lhrnet.grouping import group
+from lhrnet.images import normalise
+from lhrnet.network import ModelConfig, create_model, deploy
+from pipeline.export import PixelForm, to_onnx, with_card
+from pipeline.onnx_session import OnnxNetwork, describe
+from pipeline.quantise import quantise
+
+R, SIZE = -2, 448
+PEER, PEER_SIZE = "efficienthrnet-h-3", 416
+REPEATS = 9
+Call = Callable[[], object]
+
+
+def run() -> list[dict[str, object]]:
+    """Measure all by turns, so that a busy machine slows each of them."""
+    threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        return [row for count in (1, 2) for row in _rows(count)] + [_decode()]
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(cv2_threads)
+
+
+def _rows(threads: int) -> list[dict[str, object]]:
+    torch.set_num_threads(threads)
+    times: dict[str, list[float]] = {}
+    with torch.inference_mode():
+        calls = dict(_calls(threads))
+        for call in calls.values():
+            call()
+        for _ in range(REPEATS):
+            for name, call in calls.items():
+                begun = time.perf_counter()
+                call()
+                times.setdefault(name, []).append((time.perf_counter() - begun) * 1000)
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    peer = min(value for name, value in medians.items() if name.startswith(PEER))
+    counted = f"{threads} thread{'s' if threads > 1 else ''}"
+    return [
+        {"name": f"{name}, {counted}", "median": median, "unit": "ms", "ratio": median / peer,
+         "notes": f"times {PEER} in torch; network alone, one image"}
+        for name, median in medians.items()
+    ]  # fmt: skip
+
+
+def _calls(threads: int) -> Iterator[tuple[str, Call]]:
+    """What is measured, by name; pixels to maps."""
+    torch.manual_seed(0)
+    config = ModelConfig(r=R, input_size=SIZE)
+    network = create_model(config).train()
+    with torch.no_grad():
+        network(torch.randn(2, 3, 128, 128))  # gives batch norm statistics to work with
+    network.eval()
+    pixels = torch.randint(0, 256, (1, SIZE, SIZE, 3), dtype=torch.uint8)
+    form = PixelForm(network)
+    own = f"r = {R}, {SIZE} px"
+    yield f"{own}, torch", _torch(network, SIZE)
+    deployed: torch.nn.Module = deploy(network)
+    yield f"{own}, torch, deployed", _torch(deployed, SIZE)
+    card = describe(config, size=SIZE, precision="fp32", step=0, sha256="")
+    content = with_card(to_onnx(form), card)
+    yield f"{own}, onnxruntime fp32", _onnx(content, threads, pixels.numpy())
+    images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    yield f"{own}, onnxruntime int8", _onnx(quantise(content, images), threads, pixels.numpy())
+    for layout, name in ((torch.contiguous_format, "contiguous"), (torch.channels_last, "channels_last")):
+        peer = create_model(ModelConfig(name=PEER)).eval().to(memory_format=layout)  # type: ignore[call-overload]
+        yield f"{PEER}, {PEER_SIZE} px, torch, {name}", _torch(peer, PEER_SIZE, layout)
+
+
+def _torch(network: torch.nn.Module, size: int, layout: torch.memory_format = torch.channels_last) -> Call:
+    pixels = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8)
+    if layout == torch.channels_last:
+        network.to(memory_format=layout)  # type: ignore[call-overload]
+    return lambda: network(normalise(pixels.permute(0, 3, 1, 2).contiguous(memory_format=layout)))
+
+
+def _onnx(content: bytes, threads: int, pixels: NDArray[np.uint8]) -> Call:
+    exported = OnnxNetwork(content, threads=threads)
+    return lambda: exported.run(pixels)
+
+
+def _decode() -> dict[str, object]:
+    """The way from maps to people, as `lhrnet predict` goes it: maps brought to the input's size, then grouped."""
+    heat, tags = (torch.from_numpy(x) for x in scene(SIZE // 2, 5))
+    heat, tags = heat[None], tags[::, ::2, ::2, 0].contiguous()[None]
+
+    def decode() -> object:
+        large = [
+            torch.nn.functional.interpolate(x, size=(SIZE, SIZE), mode="bilinear", align_corners=False)[0].numpy()
+            for x in (heat, tags)
+        ]
+        return group(large[0], large[1][..., None])
+
+    torch.set_num_threads(1)
+    took = median_ms(decode, REPEATS)
+    return {"name": f"decode, {SIZE} px, 5 people, 1 thread", "median": took, "unit": "ms",
+            "notes": "maps to the input's size, grouping"}  # fmt: skip

@@ -42,16 +42,23 @@ def test_wrong_usage_is_2(words: list[str]) -> None:
 
 def test_interrupted_is_130_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     words = [str(LHRNET), "draw", str(tmp_path / "drawn"), "--train", "100000", "--workers", "1"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    assert process.stderr is not None
-    seen = b""
-    while not re.search(rb"drawing: +\d", seen):
-        piece = os.read(process.stderr.fileno(), 4096)
-        assert piece, seen.decode()
-        seen += piece
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    with subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    ) as process:
+        try:
+            assert process.stderr is not None
+            seen = b""
+            while not re.search(rb"drawing: +\d", seen):
+                piece = os.read(process.stderr.fileno(), 4096)
+                assert piece, seen.decode()
+                seen += piece
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
+            assert process.wait(timeout=60) == 130
+        finally:
+            process.kill()
     assert not list(tmp_path.iterdir())
 
 

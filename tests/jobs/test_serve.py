@@ -35,7 +35,13 @@ def test_it_says_where_the_page_is_gives_it_and_ends_when_interrupted(file: str,
         (cached / name).write_text("in the cache already")
     command = [sys.executable, "-m", "jobs.cli", "serve", "--model", file, "--port", "0"]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    ) as server:
         try:
             assert server.stdout is not None
             line = server.stdout.readline()
@@ -45,9 +51,10 @@ def test_it_says_where_the_page_is_gives_it_and_ends_when_interrupted(file: str,
                 assert json.load(answer)["card"]["size"] == 64
             with urllib.request.urlopen(f"{address.group()}ort/{page_runtime.FILES[0]}", timeout=10) as answer:
                 assert answer.read() == b"in the cache already"
-        finally:
             server.send_signal(signal.SIGINT)
-        assert server.wait(10) == 0
+            assert server.wait(30) == 0
+        finally:
+            server.kill()
 
 
 def test_what_is_missing_is_named(file: str, tmp_path: Path) -> None:

@@ -142,7 +142,10 @@ def listing(run_url: str) -> list[Entry]:
     names = sorted({name.split("/")[0] for name in storage.listing(root) if name.endswith("/" + MANIFEST)})
     entries = []
     for name in names:
-        manifest = json.loads(storage.read_bytes(storage.join(root, name, MANIFEST)))
+        try:
+            manifest = json.loads(storage.read_bytes(storage.join(root, name, MANIFEST)))
+        except FileNotFoundError:  # the run has removed it since: it keeps the last and the best
+            continue
         entries.append(Entry(url=storage.join(root, name), step=manifest["step"], metrics=manifest["metrics"]))
     return entries
 

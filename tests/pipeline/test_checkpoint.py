@@ -118,3 +118,15 @@ def test_loading_runs_no_code_from_the_file(tmp_path: Path) -> None:
     checkpoint.save(Checkpoint(url="", step=1, config={}, weights={"a": Evil()}), str(tmp_path / "c"))  # type: ignore[dict-item]
     with pytest.raises(Exception, match=r"[Ww]eights"):
         checkpoint.load(str(tmp_path / "c"))
+
+
+def test_a_checkpoint_that_goes_while_a_run_is_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = str(tmp_path)
+    for step in (10, 20):
+        checkpoint.save(made(step), checkpoint.step_url(run, step))
+    names = storage.listing(storage.join(run, "checkpoints"))
+    checkpoint.remove(checkpoint.step_url(run, 10))
+    monkeypatch.setattr(storage, "listing", lambda url: names)  # as another process saw them a moment ago
+    assert [entry.step for entry in checkpoint.listing(run)] == [20]

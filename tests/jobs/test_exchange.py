@@ -1,33 +1,10 @@
 """`lhrnet exchange` prints the paper's Tables III and IV."""
 
 import json
-import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import pytest
-
-from jobs.cli import main
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    error: str
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """`lhrnet exchange` with these arguments, in this process."""
-
-    def call(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["lhrnet", "exchange", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return Done(int(ended.value.code or 0), printed.out, printed.err)
-
-    return call
 
 
 @pytest.mark.parametrize(
@@ -37,19 +14,19 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         ("half-reordered", [[12, 0, 12, 0], [0, 20, 0, 12], [3, 4, 60, 29], [9, 8, 24, 223]]),
     ],
 )
-def test_json_is_the_table_row_by_row(run: Callable[..., Done], cem: str, rows: list[list[int]]) -> None:
-    done = run("--r", "-2", "--cem", cem, "--json")
+def test_json_is_the_table_row_by_row(run: Callable[..., Any], cem: str, rows: list[list[int]]) -> None:
+    done = run("exchange", "--r", "-2", "--cem", cem, "--json")
     assert done.code == 0, done.error
     assert json.loads(done.out) == rows
 
 
-def test_table_is_headed_by_the_widths(run: Callable[..., Done]) -> None:
-    done = run("--r", "-2", "--cem", "full")
+def test_table_is_headed_by_the_widths(run: Callable[..., Any]) -> None:
+    done = run("exchange", "--r", "-2", "--cem", "full")
     for words in ("A1 (24)", "A4 (264)", "A'3 (96)", "188"):
         assert words in done.out
 
 
-def test_scale_out_of_range_is_refused(run: Callable[..., Done]) -> None:
-    done = run("--r", "1")
+def test_scale_out_of_range_is_refused(run: Callable[..., Any]) -> None:
+    done = run("exchange", "--r", "1")
     assert done.code == 1
     assert "from -4 to 0" in done.error

@@ -1,37 +1,14 @@
 """`lhrnet profile` prints what is counted, and says what is wrong."""
 
 import json
-import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 
-from jobs.cli import main
 
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    error: str
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """`lhrnet profile` with these arguments, in this process."""
-
-    def call(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["lhrnet", "profile", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return Done(int(ended.value.code or 0), printed.out, printed.err)
-
-    return call
-
-
-def test_json_is_one_object_with_the_papers_counts(run: Callable[..., Done]) -> None:
-    done = run("--r", "-2", "--cem", "half-reordered", "--json")
+def test_json_is_one_object_with_the_papers_counts(run: Callable[..., Any]) -> None:
+    done = run("profile", "--r", "-2", "--cem", "half-reordered", "--json")
     assert done.code == 0, done.error
     counted = json.loads(done.out)
     assert counted["params"] == 5_942_153
@@ -40,13 +17,13 @@ def test_json_is_one_object_with_the_papers_counts(run: Callable[..., Done]) -> 
     assert counted["input_size"] == [448, 448]
 
 
-def test_json_counts_the_peers_by_name(run: Callable[..., Done]) -> None:
-    counted = json.loads(run("--model", "efficienthrnet-h-2", "--json").out)
+def test_json_counts_the_peers_by_name(run: Callable[..., Any]) -> None:
+    counted = json.loads(run("profile", "--model", "efficienthrnet-h-2", "--json").out)
     assert (counted["params"], counted["paper_flops"]) == (8_263_495, 7_725_396_280)
 
 
-def test_table_names_the_parts_and_the_size(run: Callable[..., Done]) -> None:
-    done = run("--size", "448x640")
+def test_table_names_the_parts_and_the_size(run: Callable[..., Any]) -> None:
+    done = run("profile", "--size", "448x640")
     assert done.code == 0, done.error
     for words in ("448x640", "head.deconv", "5,942,153", "paper_flops"):
         assert words in done.out
@@ -63,9 +40,9 @@ def test_table_names_the_parts_and_the_size(run: Callable[..., Done]) -> None:
     ],
 )
 def test_what_cannot_be_is_one_line_that_says_why(
-    run: Callable[..., Done], arguments: tuple[str, str], message: str
+    run: Callable[..., Any], arguments: tuple[str, str], message: str
 ) -> None:
-    done = run(*arguments)
+    done = run("profile", *arguments)
     assert done.code == 1
     assert message in done.error
     assert "Traceback" not in done.error

@@ -1,7 +1,7 @@
 """Grouping for maps on an accelerator: what is per pixel happens there for the whole batch, and only peaks come back.
 
-The people are those of `lhrnet.grouping.group`. Twice the device is waited for: for the peaks, and for the keypoints
-that are filled in.
+The people are those of `lhrnet.grouping.group`, but for which of equally high peaks are left out where a keypoint has
+more than `max_people`. Twice the device is waited for: for the peaks, and for the keypoints that are filled in.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
+from lhrnet.coco import K
 from lhrnet.grouping import GroupingConfig, Groups, filled, group, missing, nobody, people_of_peaks
 from lhrnet.peaks import Peaks
 from lhrnet.refinement import Adjust
@@ -35,8 +36,17 @@ def group_on_device(
         tags_BKThw: tags of the same size, one plane for each tag dimension.
         config: settings; None for the defaults.
         pool: threads that put people together, several images at a time.
+
+    Raises:
+        ValueError: the shapes do not fit together.
     """
     config = config or GroupingConfig()
+    images, keypoints, *size = heat_BKhw.shape
+    if keypoints != K or len(size) != 2 or tags_BKThw.shape != (images, K, tags_BKThw.shape[2], *size):
+        shapes = f"{tuple(heat_BKhw.shape)} and {tuple(tags_BKThw.shape)}"
+        raise ValueError(f"grouping needs (B, {K}, h, w) heatmaps and (B, {K}, T, h, w) tags, not {shapes}")
+    if not heat_BKhw.numel():
+        return [nobody(tags_BKThw.shape[2])] * images
     finite_B = torch.isfinite(heat_BKhw.sum((1, 2, 3))) & torch.isfinite(tags_BKThw.sum((1, 2, 3, 4)))
     is_peak, plateaus_B = _peak_pixels(heat_BKhw, config)
     count = min(config.max_people, heat_BKhw[0, 0].numel())
@@ -65,14 +75,16 @@ def group_on_device(
 
 
 def _peak_pixels(heat_BKhw: Tensor, config: GroupingConfig) -> tuple[Tensor, Tensor]:
-    """Which pixels are peaks, and in which images a plateau may be larger than the window."""
+    """Which pixels are peaks, and in which images a plateau may be larger than the window or keep several."""
     kernel = config.nms_kernel
     is_peak = (max_pool2d(heat_BKhw, kernel, 1, kernel // 2) == heat_BKhw) & (heat_BKhw > config.detection_threshold)
     if not config.merge_plateaus:
         return is_peak, torch.zeros(len(heat_BKhw), dtype=torch.bool, device=heat_BKhw.device)
     framed = pad(is_peak, (1, 1, 1, 0))
-    touches = is_peak & (framed[..., 1:, :-2] | framed[..., :-1, :-2] | framed[..., :-1, 1:-1] | framed[..., :-1, 2:])
-    return is_peak & ~touches, (touches.sum((2, 3)) >= kernel * kernel).any(1)
+    left, north, north_east = framed[..., 1:, :-2] | framed[..., :-1, :-2], framed[..., :-1, 1:-1], framed[..., :-1, 2:]
+    touches = is_peak & (left | north | north_east)
+    joins = is_peak & left & north_east & ~north
+    return is_peak & ~touches, (touches.sum((2, 3)) >= kernel * kernel).any(1) | joins.any(3).any(2).any(1)
 
 
 def _peaks(score_KN: Any, index_KN: Any, tag_KNT: Any) -> tuple[Peaks, Any]:

@@ -187,6 +187,12 @@ def group_batch(
     *,
     pool: ThreadPoolExecutor | None = None,
 ) -> list[Groups]:
-    """Find the people of several images, several at a time when given a pool of threads."""
+    """Find the people of several images, several at a time when given a pool of threads.
+
+    Raises:
+        ValueError: there are not as many heatmaps as tags, or the shapes of an image's do not fit together.
+    """
+    if len(heat_BKhw) != len(tags_BKhwT):
+        raise ValueError(f"there are heatmaps of {len(heat_BKhw)} images and tags of {len(tags_BKhwT)}")
     settings = [config] * len(heat_BKhw)
     return list((pool.map if pool else map)(group, heat_BKhw, tags_BKhwT, settings))

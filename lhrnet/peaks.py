@@ -66,16 +66,27 @@ def find_peaks(
 
 
 def _one_a_plateau(flat: NDArray[np.int64], is_peak_Khw: NDArray[np.bool_], kernel: int) -> NDArray[np.int64]:
-    """The peaks without those that touch an earlier one, and without plateaus larger than the window."""
+    """The first peak of each plateau (eight neighbours), and none of plateaus larger than the window."""
     keypoints, _, width = is_peak_Khw.shape
     keypoint, y, x = np.unravel_index(flat, is_peak_Khw.shape)
-    touches = np.zeros(len(flat), dtype=bool)
-    for dy, dx in ((0, -1), (-1, -1), (-1, 0), (-1, 1)):
+
+    def beside(dy: int, dx: int) -> NDArray[np.bool_]:
         inside = (y + dy >= 0) & (x + dx >= 0) & (x + dx < width)
-        touches[inside] |= is_peak_Khw[keypoint[inside], y[inside] + dy, x[inside] + dx]
+        peak = np.zeros(len(flat), dtype=bool)
+        peak[inside] = is_peak_Khw[keypoint[inside], y[inside] + dy, x[inside] + dx]
+        return peak
+
+    west, north_west, north, north_east = beside(0, -1), beside(-1, -1), beside(-1, 0), beside(-1, 1)
+    touches = west | north_west | north | north_east
     keep = ~touches
-    for k in np.flatnonzero(np.bincount(keypoint[touches], minlength=keypoints) >= kernel * kernel):
+    # Without a pixel that joins two plateaus from above, each has just one that touches none before it.
+    joins = north_east & (west | north_west) & ~north
+    large = np.bincount(keypoint[touches], minlength=keypoints) >= kernel * kernel
+    for k in np.flatnonzero(large | (np.bincount(keypoint[joins], minlength=keypoints) > 0)):
         _, labels, stats, _ = cv2.connectedComponentsWithStats(is_peak_Khw[k].astype(np.uint8), connectivity=8)
         mine = keypoint == k
-        keep[mine] &= stats[labels[y[mine], x[mine]], cv2.CC_STAT_AREA] <= kernel * kernel
+        plateau = labels[y[mine], x[mine]]
+        first = np.zeros(len(plateau), dtype=bool)
+        first[np.unique(plateau, return_index=True)[1]] = True
+        keep[mine] = first & (stats[plateau, cv2.CC_STAT_AREA] <= kernel * kernel)
     return flat[keep]

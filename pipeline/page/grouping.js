@@ -57,23 +57,10 @@ function findPeaks({ heat, tags, height, width, pixels }, k, settings) {
       isPeak.add(index);
     }
   }
-  let touching = 0;
-  let kept = found.filter((index) => {
-    const x = index % width;
-    const touches =
-      (x > 0 && (isPeak.has(index - 1) || isPeak.has(index - width - 1))) ||
-      isPeak.has(index - width) ||
-      (x < width - 1 && isPeak.has(index - width + 1));
-    touching += touches;
-    return !touches;
-  });
   const window = settings.nms_kernel ** 2;
-  if (touching >= window) {
-    const area = plateauAreas(found, isPeak, width);
-    kept = kept.filter((index) => area.get(index) <= window);
-  }
-  return kept
-    .map((index) => ({ index, score: heat[base + index], tag: tags[base + index] }))
+  return plateaus(found, isPeak, width)
+    .filter((plateau) => plateau.length <= window)
+    .map(([index]) => ({ index, score: heat[base + index], tag: tags[base + index] }))
     .sort((a, b) => b.score - a.score)
     .slice(0, settings.max_people);
 }
@@ -88,27 +75,28 @@ function isHighest(heat, base, value, x, y, reach, height, width) {
   return true;
 }
 
-/** For every peak the number of pixels of its plateau, eight neighbours. */
-function plateauAreas(found, isPeak, width) {
-  const area = new Map();
+/** Peaks that lie side by side (eight neighbours), each plateau's first one first. */
+function plateaus(found, isPeak, width) {
+  const seen = new Set();
+  const all = [];
   for (const first of found) {
-    if (area.has(first)) continue;
+    if (seen.has(first)) continue;
     const plateau = [first];
-    area.set(first, 0);
+    seen.add(first);
     for (const index of plateau) {
       const x = index % width;
       for (let dy = -1; dy <= 1; dy++) {
         for (let dx = -1; dx <= 1; dx++) {
           const next = index + dy * width + dx;
-          if (x + dx < 0 || x + dx >= width || !isPeak.has(next) || area.has(next)) continue;
-          area.set(next, 0);
+          if (x + dx < 0 || x + dx >= width || !isPeak.has(next) || seen.has(next)) continue;
+          seen.add(next);
           plateau.push(next);
         }
       }
     }
-    for (const index of plateau) area.set(index, plateau.length);
+    all.push(plateau);
   }
-  return area;
+  return all;
 }
 
 /** Keypoint after keypoint, each peak joins the person whose mean tag is nearest, or starts one. */

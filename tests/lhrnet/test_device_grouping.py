@@ -89,10 +89,25 @@ def test_small_plateaus_are_one_peak() -> None:
     heat, tags = np.zeros((1, K, 32, 32), np.float32), np.zeros((1, K, 1, 32, 32), np.float32)
     heat[0, 0, 4:6, 4:7] = 0.5
     heat[0, 0, 0, 31] = 0.5
+    heat[0, 1, [20, 21, 20], [4, 5, 6]] = 0.5  # a V
     tags[0, 0, 0, :, 20:] = 9
+    tags[0, 1, 0, 20:, 6] = 50
     (found,) = on_device(heat, tags)
     assert len(found.scores) == 2
     same(found, group(heat[0], np.moveaxis(tags[0], 1, -1)))
+
+
+@pytest.mark.parametrize(
+    ("heat", "tags"),
+    [((2, K, 8, 8), (2, K, 8, 8)), ((2, K - 1, 8, 8), (2, K - 1, 1, 8, 8)), ((2, K, 8, 8), (1, K, 1, 8, 8))],
+)
+def test_maps_that_do_not_fit_are_refused(heat: tuple[int, ...], tags: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="grouping needs"):
+        group_on_device(torch.zeros(heat), torch.zeros(tags))
+
+
+def test_no_images_hold_nobody() -> None:
+    assert group_on_device(torch.zeros(0, K, 8, 8), torch.zeros(0, K, 1, 8, 8)) == []
 
 
 @pytest.mark.gpu

@@ -180,6 +180,11 @@ def test_a_pool_of_threads_gives_the_same_people_in_the_same_order() -> None:
         np.testing.assert_array_equal(one.keypoints, other.keypoints)
 
 
+def test_as_many_heatmaps_as_tags() -> None:
+    with pytest.raises(ValueError, match="heatmaps of 3 images and tags of 2"):
+        group_batch(np.zeros((3, K, 8, 8)), np.zeros((2, K, 8, 8, 1)))
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

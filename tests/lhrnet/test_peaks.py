@@ -50,6 +50,16 @@ def test_a_small_plateau_is_one_peak_and_a_huge_one_is_none() -> None:
     assert found.index.tolist() == [4 * 32 + 4, 20 * 32 + 20, 20 * 32 + 20, 3 * 32 + 7]
 
 
+def test_a_plateau_of_any_form_is_one_peak() -> None:
+    heat, tags = np.zeros((KPS, 32, 32), np.float32), np.zeros((KPS, 32, 32, 1), np.float32)
+    heat[0, [4, 5, 4], [4, 5, 6]] = 0.5  # a V
+    heat[1, 4, [4, 6, 8]] = heat[1, 5, 3:10] = 0.5  # a comb
+    heat[2, 4, 4:12:2] = heat[2, 5:9, 3:12] = 0.5  # a comb larger than the window
+    found = find_peaks(heat, tags, kernel=5, threshold=0.1, count=30, merge_plateaus=True)
+    assert found.start.tolist() == [0, 1, 2, 2]
+    assert found.index.tolist() == [4 * 32 + 4, 4 * 32 + 4]
+
+
 def test_without_ties_merging_plateaus_changes_nothing() -> None:
     heat, tags = maps(5)
     one, other = (

@@ -6,7 +6,7 @@ without an exchange, plain (the paper's recipe step by step) and folded (equal t
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,13 @@ def channel_plan(widths: Sequence[int], cem: CEM) -> list[list[tuple[int, int]]]
 
 
 def channels_taken(r: int, cem: CEM) -> list[list[int]]:
-    """How many channels A'_1..A'_4 (rows) take from A_1..A_4 (columns); Tables III (full) and IV (half-reordered)."""
+    """How many channels A'_1..A'_4 (rows) take from A_1..A_4 (columns); Tables III (full) and IV (half-reordered).
+
+    Raises:
+        ValueError: r is out of range, or `cem` is no variant.
+    """
+    if cem not in get_args(CEM):
+        raise ValueError(f"cem={cem!r} is not allowed; choose one of {', '.join(get_args(CEM))}")
     plan = channel_plan(tapped_widths(r), cem)
     return [[sum(source == n for source, _ in row) for n in range(len(plan))] for row in plan]
 

@@ -52,6 +52,8 @@ def load_backbone(network: PoseNetwork, state_dict: Mapping[str, Tensor]) -> Loa
             f"it expects names such as {next(iter(own))}: is this file of another network?"
         )
     for key in shared:
+        if not isinstance(given[key], Tensor):
+            raise ValueError(f"backbone weight {key} is a {type(given[key]).__name__}, not a tensor")
         if given[key].shape != own[key].shape:
             raise ValueError(
                 f"backbone weight {key} has shape {tuple(given[key].shape)}, but {name} needs {tuple(own[key].shape)}; "

@@ -76,8 +76,8 @@ class ModelConfig:
 
 def check_r(r: int) -> None:
     """Refuse a scale outside the range the paper's equations were resolved for."""
-    if not R_LOWEST <= r <= R_HIGHEST:
-        raise ValueError(f"r={r} is out of range; r must be an integer from {R_LOWEST} to {R_HIGHEST}")
+    if type(r) is not int or not R_LOWEST <= r <= R_HIGHEST:
+        raise ValueError(f"r={r!r} is out of range; r must be an integer from {R_LOWEST} to {R_HIGHEST}")
 
 
 def check_size(height: int, width: int) -> None:

@@ -33,6 +33,11 @@ def test_channels_taken_are_those_of_the_papers_tables(r: int, cem: CEM) -> None
     assert channels_taken(r, cem) == TABLES[r, cem]
 
 
+def test_an_unknown_variant_is_refused() -> None:
+    with pytest.raises(ValueError, match="cem='quarter' is not allowed; choose one of none, full"):
+        channels_taken(-2, "quarter")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("cem", get_args(CEM))
 @pytest.mark.parametrize("r", SCALES)
 def test_every_channel_is_used_exactly_once(r: int, cem: CEM) -> None:

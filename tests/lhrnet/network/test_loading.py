@@ -41,3 +41,9 @@ def test_another_scale_is_refused_and_nothing_is_loaded() -> None:
     with pytest.raises(ValueError, match=r"has shape .* needs"):
         load_backbone(target, create_model(ModelConfig(r=0)).state_dict())
     assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
+
+
+def test_what_is_no_tensor_is_refused_by_name() -> None:
+    weights = dict(create_model(CONFIG).backbone.state_dict()) | {"stem.conv.weight": [1.0]}
+    with pytest.raises(ValueError, match=r"stem\.conv\.weight is a list, not a tensor"):
+        load_backbone(create_model(CONFIG), weights)

@@ -41,6 +41,9 @@ def test_side_follows_from_the_network_unless_chosen() -> None:
     [
         ({"r": 3}, r"r=3 .*-4 to 0"),
         ({"r": -5}, r"r=-5 .*-4 to 0"),
+        ({"r": -1.5}, r"r=-1\.5 .*integer from -4 to 0"),
+        ({"r": False}, r"r=False .*integer from -4 to 0"),
+        ({"r": "-2"}, r"r='-2' .*integer from -4 to 0"),
         ({"name": "hrnet-w99"}, r"hrnet-w99.*lightweight-hrnet"),
         ({"cem": "quarter"}, r"cem='quarter'.*half-reordered"),
         ({"exchange": "fast"}, r"exchange='fast'.*folded, plain"),

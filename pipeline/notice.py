@@ -9,6 +9,8 @@ import argparse
 import logging
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import psutil
@@ -30,8 +32,35 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
     _terminated.set()
 
 
+@contextmanager
+def asked_to_leave() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set instead of ending the process; the second of them does end it.
+
+    Outside a main thread nothing sets it.
+    """
+    event = threading.Event()
+
+    def heard(number: int, frame: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    try:
+        before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:
+        yield event
+        return
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def pass_on(root: int, patience: float) -> int:
     """Send SIGTERM to the training workers among the descendants of a process, and wait until they are gone.
+
+    A worker's own children are left to it: its data loaders bear its name, and without them it could not save.
 
     Args:
         root: the process's id; in a pod 1.
@@ -40,19 +69,22 @@ def pass_on(root: int, patience: float) -> int:
     Returns:
         How many workers there were.
     """
-    below = psutil.Process(root).children(recursive=True)
-    workers = [process for process in below if _is_worker(process)]
+    workers = _workers(root)
     for worker in workers:
-        worker.terminate()
+        with suppress(psutil.NoSuchProcess):
+            worker.terminate()
     psutil.wait_procs(workers, timeout=patience)
     return len(workers)
 
 
-def _is_worker(process: psutil.Process) -> bool:
-    try:
-        return " ".join(process.cmdline()).startswith("ray::RayTrainWorker")
-    except psutil.Error:
-        return False
+def _workers(root: int) -> list[psutil.Process]:
+    parents = {}
+    for process in psutil.Process(root).children(recursive=True):
+        with suppress(psutil.Error):
+            if " ".join(process.cmdline()).startswith("ray::RayTrainWorker"):
+                parents[process] = process.ppid()
+    named = {process.pid for process in parents}
+    return [process for process, parent in parents.items() if parent not in named]
 
 
 class Notice:

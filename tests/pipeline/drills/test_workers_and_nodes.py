@@ -39,6 +39,7 @@ def test_a_killed_worker_is_replaced(stack: Any, drill: Any, tell: Any) -> None:
 def test_workers_told_that_their_node_is_to_go_save_first(stack: Any, drill: Any, tell: Any) -> None:
     drill.address = stack.ray_address
     drill.tree["train"] |= {"checkpoint_every": 70}
+    drill.tree["stream"]["loader_workers"] = 1  # a process that bears its worker's name and must not be told
     process = drill.start()
     drill.until(lambda: len(drill.rows()) > 20, "20 rows")
     told_at = time.time()

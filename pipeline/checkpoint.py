@@ -11,6 +11,8 @@
 import hashlib
 import io
 import json
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,8 +24,11 @@ from torch import Tensor, nn
 from lhrnet.network import ModelConfig, create_model
 from pipeline import storage
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
 MANIFEST = "manifest.json"
+FILES = ("config.json", "weights.pt", "training.pt", "metrics.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +76,9 @@ def save(checkpoint: Checkpoint, url: str) -> None:
     An older checkpoint at the same place stops being one before its first file is replaced.
     """
     storage.delete(storage.join(url, MANIFEST))
-    blobs = {
-        "config.json": json.dumps(checkpoint.config, indent=1).encode(),
-        "weights.pt": _pack(dict(checkpoint.weights)),
-        "training.pt": _pack(dict(checkpoint.training)),
-        "metrics.json": json.dumps(checkpoint.metrics, indent=1).encode(),
-    }
+    config, metrics = (json.dumps(part, indent=1).encode() for part in (checkpoint.config, checkpoint.metrics))
+    contents = (config, _pack(dict(checkpoint.weights)), _pack(dict(checkpoint.training)), metrics)
+    blobs = dict(zip(FILES, contents, strict=True))
     for name, blob in blobs.items():
         storage.write_bytes(storage.join(url, name), blob)
     manifest = {
@@ -101,9 +103,7 @@ def load(url: str, *, training: bool = False) -> Checkpoint:
     """
     url = find(url)
     raw = storage.read_bytes(storage.join(url, MANIFEST))
-    manifest = json.loads(raw)
-    if manifest.get("format") != FORMAT:
-        raise ValueError(f"checkpoint {url} has format {manifest.get('format')!r}; this version reads {FORMAT}")
+    manifest = _manifest(url, raw)
 
     def read(name: str) -> bytes:
         blob = storage.read_bytes(storage.join(url, name))
@@ -137,17 +137,51 @@ def find(url: str) -> str:
 
 
 def listing(run_url: str) -> list[Entry]:
-    """The whole checkpoints of a run, oldest first."""
-    root = storage.join(run_url, "checkpoints")
-    names = sorted({name.split("/")[0] for name in storage.listing(root) if name.endswith("/" + MANIFEST)})
+    """The whole checkpoints of a run, oldest first. One whose manifest is damaged is warned of and left out."""
     entries = []
-    for name in names:
+    for url in folders(run_url):
         try:
-            manifest = json.loads(storage.read_bytes(storage.join(root, name, MANIFEST)))
+            manifest = _manifest(url, storage.read_bytes(storage.join(url, MANIFEST)))
         except FileNotFoundError:  # the run has removed it since: it keeps the last and the best
             continue
-        entries.append(Entry(url=storage.join(root, name), step=manifest["step"], metrics=manifest["metrics"]))
+        except ValueError as error:
+            log.warning("passed by: %s", error)
+            continue
+        entries.append(Entry(url=url, step=manifest["step"], metrics=manifest["metrics"]))
     return entries
+
+
+def folders(run_url: str, *, whole: bool = True) -> list[str]:
+    """Addresses of a run's checkpoints, oldest first: of those with a manifest, or of halves that have none."""
+    root = storage.join(run_url, "checkpoints")
+    files = storage.listing(root)
+    names = sorted({file.split("/")[0] for file in files if "/" in file})
+    if not whole:
+        names = [name for name in names if re.fullmatch(r"step-\d{8,}", name)]
+    return [storage.join(root, name) for name in names if (f"{name}/{MANIFEST}" in files) == whole]
+
+
+def _manifest(url: str, raw: bytes) -> dict[str, Any]:
+    """A manifest that has all that is read of it.
+
+    Raises:
+        ValueError: it has not, or is of another format.
+    """
+    try:
+        manifest = json.loads(raw)
+        version = manifest["format"]
+        if version == FORMAT:
+            int(manifest["step"])
+            dict(manifest["metrics"])
+            [manifest["files"][name]["sha256"] for name in FILES]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"checkpoint {url} is damaged: its {MANIFEST} is not one ({type(error).__name__}: {error}); "
+            "use another checkpoint"
+        ) from error
+    if version != FORMAT:
+        raise ValueError(f"checkpoint {url} has format {version!r}; this version reads {FORMAT}")
+    return dict(manifest)
 
 
 def step_url(run_url: str, step: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lhrnet.network import create_model
-from pipeline import checkpoint, storage, tracking
+from pipeline import checkpoint, state, storage, tracking
 from pipeline.config import Config
 from pipeline.lease import Lease
 from pipeline.order import check_parts
@@ -117,14 +117,15 @@ def check_network(config: Config) -> None:
     """Build the network once before workers do, and hold the weights it would start from against it.
 
     Raises:
-        ValueError: the settings describe no network, or a checkpoint is of another one.
+        ValueError: the settings describe no network, or the checkpoint is of another one, or a run's are all damaged.
         FileNotFoundError: there is no checkpoint at train.init_from.
     """
     network = create_model(config.model)
     freeze(network, config.train.freeze)
-    entries = checkpoint.listing(config.run_url)
-    for url in [entries[-1].url] if entries else filter(None, [config.train.init_from]):
-        origin = checkpoint.load(url)
+    origin = state.newest(config.run_url)
+    if origin is None and config.train.init_from:
+        origin = checkpoint.load(config.train.init_from)
+    if origin:
         checkpoint.load_weights(network, origin.weights, origin.url)
 
 

@@ -61,12 +61,23 @@ def restore(saved: Checkpoint, stepper: Stepper, config: Config) -> Cursor:
 
 
 def newest(run_url: str) -> Checkpoint | None:
-    """The newest checkpoint of a run that is whole and undamaged; None where there is none."""
-    for entry in reversed(checkpoint.listing(run_url)):
+    """The newest checkpoint of a run that is whole and undamaged; None where the run has saved none yet.
+
+    Raises:
+        ValueError: there are some, and all are damaged: a run is not begun anew in their place unasked.
+    """
+    folders = checkpoint.folders(run_url)
+    for url in reversed(folders):
         try:
-            return checkpoint.load(entry.url, training=True)
+            return checkpoint.load(url, training=True)
         except (ValueError, FileNotFoundError) as error:
             log.warning("resuming from an older checkpoint: %s", error)
+            last = error
+    if folders:
+        raise ValueError(
+            f"{run_url} cannot be resumed: none of its {len(folders)} checkpoints can be read (the oldest: {last}); "
+            "mend one, or delete its folder checkpoints/ to begin anew, or take another name"
+        )
     return None
 
 

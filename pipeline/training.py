@@ -115,7 +115,7 @@ class Run:
         self.plan: StepPlan = plan_steps(config.train, steps_per_epoch=epoch, world=world.size)
         state.seed_all(config.seed)
         network = create_model(config.model).to(world.device)
-        if config.train.init_from and not checkpoint.listing(config.run_url):
+        if config.train.init_from and not checkpoint.folders(config.run_url):
             origin = checkpoint.load(config.train.init_from)
             checkpoint.load_weights(network, origin.weights, origin.url)
         self.judge = copy.deepcopy(network).eval()

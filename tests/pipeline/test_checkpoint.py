@@ -9,6 +9,7 @@ import torch
 from lhrnet.network import ModelConfig, create_model
 from pipeline import checkpoint, storage
 from pipeline.checkpoint import Checkpoint
+from pipeline.state import newest
 
 MODEL = ModelConfig(r=-4, input_size=64)
 
@@ -130,3 +131,32 @@ def test_a_checkpoint_that_goes_while_a_run_is_listed_is_left_out(
     checkpoint.remove(checkpoint.step_url(run, 10))
     monkeypatch.setattr(storage, "listing", lambda url: names)  # as another process saw them a moment ago
     assert [entry.step for entry in checkpoint.listing(run)] == [20]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b'{"format": 1, "step": 3, "metrics": {}, "files": {}}'])
+def test_a_damaged_manifest_is_named_and_passed_by(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes
+) -> None:
+    run = str(tmp_path)
+    for step in (10, 20):
+        checkpoint.save(Checkpoint(url="", step=step, config={}, weights={}), checkpoint.step_url(run, step))
+    damaged = checkpoint.step_url(run, 20)
+    (Path(damaged) / "manifest.json").write_bytes(damage)
+    assert [entry.step for entry in checkpoint.listing(run)] == [10]
+    assert damaged in caplog.text
+    with pytest.raises(ValueError, match=f"checkpoint {damaged} is damaged: its manifest"):
+        checkpoint.load(damaged)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(tmp_path: Path) -> None:
+    run = str(tmp_path)
+    assert newest(run) is None
+    for step in (10, 20):
+        checkpoint.save(Checkpoint(url="", step=step, config={}, weights={}), checkpoint.step_url(run, step))
+    (Path(checkpoint.step_url(run, 20)) / "manifest.json").write_bytes(b"")
+    found = newest(run)
+    assert found
+    assert found.step == 10
+    (Path(checkpoint.step_url(run, 10)) / "training.pt").write_bytes(b"cut")
+    with pytest.raises(ValueError, match=f"{run} cannot be resumed.*delete its folder checkpoints/"):
+        newest(run)

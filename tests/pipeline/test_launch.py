@@ -46,6 +46,17 @@ def test_a_run_in_this_process_is_summed_up_and_taken_up_again(drawn_shards: Pat
     assert (again.resumed_from, again.steps) == (4, 5)
 
 
+@pytest.mark.parametrize("name", ["weights.pt", "manifest.json"])
+def test_a_damaged_newest_checkpoint_ends_no_run_before_its_start(
+    drawn_shards: Path, tmp_path: Path, name: str
+) -> None:
+    config = config_of(drawn_shards, str(tmp_path), steps=2, checkpoint_every=1)
+    launch.run_here(config)
+    (Path(checkpoint.step_url(config.run_url, 2)) / name).write_bytes(b"{}")
+    again = launch.run_here(config)
+    assert (again.resumed_from, again.steps) == (1, 2)
+
+
 def test_sigterm_saves_and_leaves_and_the_handler_is_put_back(
     drawn_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

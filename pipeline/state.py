@@ -21,8 +21,25 @@ ORDER_KEYS = ("seed", "data.train", "train.global_batch", "stream.lanes", "strea
 """Settings that the order of the images depends on."""
 
 
-def capture(stepper: Stepper, *, step: int, cursor: Cursor, config: Config, metrics: Mapping[str, float]) -> Checkpoint:
-    """The state after `step` steps, as copies on the CPU that further training does not touch."""
+def capture(
+    stepper: Stepper,
+    *,
+    step: int,
+    cursor: Cursor,
+    config: Config,
+    metrics: Mapping[str, float],
+    validated: Mapping[str, float],
+) -> Checkpoint:
+    """The state after `step` steps, as copies on the CPU that further training does not touch.
+
+    Args:
+        stepper: the network and what trains it.
+        step: steps behind it.
+        cursor: where the data goes on.
+        config: the whole tree.
+        metrics: of the state itself; empty where it was not validated.
+        validated: of the last validation, which may have been before.
+    """
     own = stepper.network.state_dict()
     average = stepper.average
     return Checkpoint(
@@ -36,7 +53,8 @@ def capture(stepper: Stepper, *, step: int, cursor: Cursor, config: Config, metr
             "average_updates": average.updates if average else 0,
             "optimiser": _copied(stepper.optimiser.state_dict()),
             "cursor": {"epoch": cursor.epoch, "step": cursor.step},
-            "skipped_steps": stepper.skipped,
+            **stepper.skips(),
+            "validated": dict(validated),
             "random": random_states(),
         },
     )
@@ -54,10 +72,28 @@ def restore(saved: Checkpoint, stepper: Stepper, config: Config) -> Cursor:
     stepper.keep_statistics()
     if stepper.average:
         stepper.average.load(dict(saved.weights), training["average_updates"])
-    stepper.optimiser.load_state_dict(training["optimiser"])
-    stepper.skipped = training["skipped_steps"]
+    load_optimiser(stepper.optimiser, training["optimiser"], saved.url)
+    stepper.restore_skips(training)
     set_random_states(training["random"])
     return Cursor(**training["cursor"])
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, saved: Mapping[str, Any], origin: str) -> None:
+    """Take up an optimiser's moments, and keep the settings that the config gives it now.
+
+    Raises:
+        ValueError: it trained other parameters.
+    """
+    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimiser.param_groups]
+    try:
+        optimiser.load_state_dict(dict(saved))
+    except ValueError as error:
+        raise ValueError(
+            f"checkpoint {origin} is of a run that trained other parameters ({error}); set train.freeze as it was, or "
+            "start a run of another name with train.init_from"
+        ) from error
+    for group, own in zip(optimiser.param_groups, settings, strict=True):
+        group.update(own)
 
 
 def newest(run_url: str) -> Checkpoint | None:

@@ -6,7 +6,7 @@ bad forward pass has spoilt, are put back.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,9 @@ class Counters:
     sums: Tensor
     """One for each of ROWS, over the steps that were not skipped; skipped steps in the last."""
     streak: Tensor
-    """Skipped steps in a row."""
+    """Skipped steps in a row, up to the last step."""
+    longest: Tensor
+    """The longest such streak since the sums were last taken: it may have ended before anybody looks."""
     steps: int = 0
 
 
@@ -63,7 +65,7 @@ class Stepper:
     ) -> None:
         self.train, self.optim, self.loss, self.plan, self.world = train, optim, loss, plan, world
         if train.sync_batchnorm and world.size > 1:
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network, world.gradients)  # type: ignore[no-untyped-call]
         if train.channels_last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(network, train.freeze)
@@ -82,14 +84,27 @@ class Stepper:
                 network, process_group=world.gradients, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
             self.stopwatch.watch(self.parallel)
-        self.counters = Counters(
-            sums=torch.zeros(len(ROWS), device=world.device), streak=torch.zeros((), device=world.device)
-        )
-        self.skipped = 0
+        sums, none = torch.zeros(len(ROWS), device=world.device), torch.zeros((), device=world.device)
+        self.counters = Counters(sums=sums, streak=none, longest=none)
+        self._skipped = 0
 
     def keep_statistics(self) -> None:
         """Take the present batch-norm statistics for those of the last good step."""
         self.kept.copy_(self.statistics)
+
+    @property
+    def skipped(self) -> int:
+        """Steps left out so far, those of earlier attempts included. Waits for the device."""
+        return self._skipped + int(self.counters.sums[-1].item())
+
+    def skips(self) -> dict[str, int]:
+        """What a resumed run must know of skipped steps. Waits for the device."""
+        return {"skipped_steps": self.skipped, "skipped_in_a_row": int(self.counters.streak.item())}
+
+    def restore_skips(self, saved: Mapping[str, Any]) -> None:
+        """Count on from what `skips` told."""
+        self._skipped = saved["skipped_steps"]
+        self.counters.streak = torch.full_like(self.counters.streak, saved.get("skipped_in_a_row", 0))
 
     def step(self, batch: Batch, number: int) -> None:
         """Train on one rank's part of global batch `number`, counted from 0."""
@@ -153,29 +168,31 @@ class Stepper:
         bad[-1] = 1
         self.counters.sums += torch.where(finite, row, bad)
         self.counters.streak = torch.where(finite, 0.0, self.counters.streak + 1)
+        self.counters.longest = torch.maximum(self.counters.longest, self.counters.streak)
         self.counters.steps += 1
 
     def take_rows(self) -> dict[str, float]:
-        """Means of the steps since the last call, by name. Waits for the device.
+        """Means of the steps since the last call, by name; of skipped steps alone, no means. Waits for the device.
 
         Raises:
             HopelessError: too many steps in a row were not finite, or the network was to be compiled and is not.
         """
         counters = self.counters
-        sums, streak = counters.sums.tolist(), int(counters.streak.item())
+        sums, longest = counters.sums.tolist(), int(counters.longest.item())
         skipped = int(sums[-1])
-        self.skipped += skipped
-        good = max(1, counters.steps - skipped)
+        self._skipped += skipped
+        good = counters.steps - skipped
         counters.sums, counters.steps = torch.zeros_like(counters.sums), 0
-        if streak >= self.train.nonfinite_limit:
+        counters.longest = counters.streak
+        if longest >= self.train.nonfinite_limit:
             raise HopelessError(
-                f"{streak} steps in a row had a gradient that is not finite: lower optim.lr, set optim.grad_clip, or "
+                f"{longest} steps in a row had a gradient that is not finite: lower optim.lr, set optim.grad_clip, or "
                 "try train.precision=fp32; the last checkpoint is from before"
             )
         if self.train.compile:
             check_compiled()
         rows = {name: value / good for name, value in zip(ROWS[:-1], sums[:-1], strict=True)} if good else {}
-        return {**rows, "skipped_steps": float(self.skipped)}
+        return {**rows, "skipped_steps": float(self._skipped)}
 
 
 def gathered_statistics(network: nn.Module) -> Tensor:

@@ -146,7 +146,9 @@ class Run:
             progress = Progress(total, f"train {self.config.name}", "images", done=begun * batch)
         leaving = False
         gauges = Gauges(self.config.name) if self.world.first else None
-        with Watch(self.tracker, progress, global_batch=batch, device=self.world.device, gauges=gauges) as watch:
+        ap = self.metrics.get("val/ap", float("nan"))
+        watched = Watch(self.tracker, progress, global_batch=batch, device=self.world.device, gauges=gauges, ap=ap)
+        with watched as watch:
             if self.done < self.plan.total:
                 leaving = self.steps(watch, stop)
         if self.saver:
@@ -159,7 +161,7 @@ class Run:
         if url:
             saved = saved or checkpoint.load(url, training=True)
             self.cursor = state.restore(saved, self.stepper, self.config)
-            self.done, self.metrics = saved.step, dict(saved.metrics)
+            self.done, self.metrics = saved.step, dict(saved.training.get("validated", saved.metrics))
 
     def steps(self, watch: Watch, stop: Callable[[], bool]) -> bool:
         """Go on to the end; whether the run leaves before it."""
@@ -210,7 +212,14 @@ class Run:
     def _save(self, metrics: Mapping[str, float]) -> None:
         if self.saver:
             self.saver.submit(
-                state.capture(self.stepper, step=self.done, cursor=self.cursor, config=self.config, metrics=metrics)
+                state.capture(
+                    self.stepper,
+                    step=self.done,
+                    cursor=self.cursor,
+                    config=self.config,
+                    metrics=metrics,
+                    validated=self.metrics,
+                )
             )
 
     def _outcome(self, watch: Watch, begun: int, *, finished: bool) -> Outcome:

@@ -29,6 +29,7 @@ class Watch:
         global_batch: images a step.
         device: whose memory is told.
         gauges: the figures for Prometheus; None on workers that are not the first.
+        ap: of the last validation of the attempt before; NaN where there was none.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Watch:
         global_batch: int,
         device: torch.device,
         gauges: Gauges | None = None,
+        ap: float = float("nan"),
     ) -> None:
         self.gauges = gauges
         self.tracker, self.progress, self.global_batch, self.device = tracker, progress, global_batch, device
@@ -47,7 +49,7 @@ class Watch:
         """Seconds of training spent waiting for data."""
         self.steps = 0
         self._last = (0, 0.0)
-        self._loss, self._ap = float("nan"), float("nan")
+        self._loss, self._ap = float("nan"), ap
         self._warned = False
 
     def __enter__(self) -> Self:
@@ -60,11 +62,15 @@ class Watch:
     ) -> None:
         if self.progress:
             self.progress.__exit__(kind, error, trace)
+        if self.gauges:
+            pass
 
     def stepped(self, seconds: float) -> None:
         """A step was done, data wait included."""
         self.training_seconds += seconds
         self.steps += 1
+        if self.gauges:
+            self.gauges.stepped()
         if self.progress:
             self.progress.advance(self.global_batch, note=self._note())
 

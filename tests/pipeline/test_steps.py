@@ -1,4 +1,4 @@
-"""A step's parts: clocks, compiling that is asked for, batches on their way to the device."""
+"""A step's parts: clocks, compiling, batches on their way to the device, skipped steps, what is taken up again."""
 
 import time
 from types import SimpleNamespace
@@ -8,9 +8,16 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from lhrnet.losses import LossConfig
+from pipeline import state
+from pipeline.config import parse
 from pipeline.feed import feed
-from pipeline.steps import check_compiled, gathered_statistics, timed
+from pipeline.optimise import OptimConfig
+from pipeline.order import Cursor
+from pipeline.plan import TrainConfig, plan_steps
+from pipeline.steps import HopelessError, Stepper, check_compiled, gathered_statistics, timed
 from pipeline.stopwatch import Stopwatch
+from pipeline.world import World
 
 CPU = torch.device("cpu")
 
@@ -67,7 +74,6 @@ def test_on_the_cpu_batches_are_passed_on_as_they_are() -> None:
 
 @pytest.mark.gpu
 def test_on_a_gpu_batches_arrive_in_order_on_the_device() -> None:
-    from pipeline.order import Cursor
     from pipeline.stream import Batch
 
     def batches() -> Any:
@@ -100,3 +106,97 @@ def test_gathered_statistics_are_the_networks_own() -> None:
     assert network.state_dict()["1.0.running_var"].tolist() == [0.0, 0.0]
     network.load_state_dict({name: torch.full_like(tensor, 7) for name, tensor in network.state_dict().items()})
     assert (whole == 7).all()
+
+
+def stepper(world: World = World(), optim: OptimConfig = OptimConfig(), **train: Any) -> Stepper:  # noqa: B008 - values
+    settings = TrainConfig(**train)
+    return Stepper(
+        torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4)),
+        train=settings,
+        optim=optim,
+        loss=LossConfig(),
+        plan=plan_steps(settings, steps_per_epoch=9, world=world.size),
+        world=world,
+    )
+
+
+def counted(stepper: Stepper, *finite: bool) -> None:
+    """As if it had done these steps."""
+    for good in finite:
+        norm = torch.tensor(1.0 if good else float("nan"))
+        stepper._count(torch.full((4,), 0.5), norm, norm.isfinite())
+
+
+def resumed(before: Stepper, after: Stepper) -> None:
+    """Take up a checkpoint of the one by the other."""
+    config = parse({"name": "a", "storage": "/s", "data": {"train": "/t", "val": "/v"}})
+    saved = state.capture(before, step=1, cursor=Cursor(), config=config, metrics={}, validated={})
+    state.restore(saved, after, config)
+
+
+def test_bad_steps_in_a_row_end_the_run_though_good_ones_follow_before_anybody_looks() -> None:
+    training = stepper(nonfinite_limit=3)
+    counted(training, False, False, True)
+    assert training.take_rows()["skipped_steps"] == 2
+    counted(training, True, False, False)
+    training.take_rows()
+    counted(training, False, True)
+    with pytest.raises(HopelessError, match="3 steps in a row"):
+        training.take_rows()
+
+
+def test_skipped_steps_alone_have_no_loss() -> None:
+    training = stepper()
+    counted(training, False, False)
+    assert training.take_rows() == {"skipped_steps": 2.0}
+    counted(training, False, True)
+    assert training.take_rows()["loss"] == 0.5
+
+
+def test_a_checkpoint_between_two_looks_knows_of_every_skipped_step() -> None:
+    before, after = stepper(nonfinite_limit=3), stepper(nonfinite_limit=3)
+    counted(before, False, True)
+    before.take_rows()
+    counted(before, True, False, False)
+    resumed(before, after)
+    assert before.skipped == after.skipped == 3
+    counted(after, False)
+    with pytest.raises(HopelessError, match="3 steps in a row"):
+        after.take_rows()
+
+
+def test_changed_settings_of_the_optimiser_count_from_where_a_run_resumes() -> None:
+    before, after = stepper(), stepper(optim=OptimConfig(name="adam", weight_decay=0.03))
+    for parameter in before.parameters:
+        parameter.grad = torch.ones_like(parameter)
+    before.optimiser.step()
+    resumed(before, after)
+    (group,) = after.optimiser.param_groups
+    assert (group["weight_decay"], group["decoupled_weight_decay"]) == (0.03, False)
+    assert [moments["step"] for moments in after.optimiser.state.values()] == [1.0] * len(after.parameters)
+
+
+def test_other_parameters_than_were_trained_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"trained other parameters .* set train\.freeze as it was"):
+        resumed(stepper(), stepper(freeze=("0.",)))
+
+
+@pytest.mark.parametrize("synchronised", [True, False])
+def test_batch_norm_is_synchronised_among_those_that_train_or_each_workers_own(
+    monkeypatch: pytest.MonkeyPatch, synchronised: bool
+) -> None:
+    class Alone:
+        """In place of the real one, which talks to other workers at once."""
+
+        process_group = None
+
+        def __init__(self, network: torch.nn.Module, **_: Any) -> None: ...
+
+        def register_comm_hook(self, *_: Any) -> None: ...
+
+    monkeypatch.setattr("pipeline.steps.DistributedDataParallel", Alone)
+    group: Any = object()
+    training = stepper(World(size=2, gradients=group), workers=2, sync_batchnorm=synchronised)
+    norm = next(m for m in training.network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm))
+    assert isinstance(norm, torch.nn.SyncBatchNorm) == synchronised
+    assert getattr(norm, "process_group", None) is (group if synchronised else None)

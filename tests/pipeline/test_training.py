@@ -244,6 +244,9 @@ def test_leaving_where_a_validation_was_due_claims_no_figures(drawn_shards: Path
     assert left.steps == 6
     assert figures[3]["val/ap"] >= 0
     assert figures[6] == {}
+    resumed = Run(config)
+    resumed._resume()
+    assert resumed.metrics == figures[3], "what was last seen is still known"
 
 
 def test_reports_come_with_every_validation(drawn_shards: Path, tmp_path: Path) -> None:

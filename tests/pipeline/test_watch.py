@@ -62,6 +62,12 @@ def test_the_line_tells_loss_and_ap() -> None:
     assert progress.line().endswith("loss 0.1234, AP 0.456")
 
 
+def test_the_line_of_a_resumed_run_tells_the_ap_it_had() -> None:
+    progress = Progress(1600, "train a", file=io.StringIO())
+    Watch(Listening(), progress, global_batch=16, device=torch.device("cpu"), ap=0.456).stepped(0.1)
+    assert progress.line().endswith("AP 0.456")
+
+
 def test_tags_that_stay_alike_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     watch, _, _ = watched()
     with caplog.at_level(logging.WARNING):

@@ -1,5 +1,6 @@
 """Checkpoints written beside the training, and which are kept."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -84,4 +85,71 @@ def test_a_store_that_stays_away_is_an_error_at_the_end(tmp_path: Path, monkeypa
     writer = Saver(str(tmp_path), keep_best=1)
     writer.submit(item(1))
     with pytest.raises(ConnectionError, match="still away"):
-        writer.close()
+        writer.close(patience=0.1)
+    assert not writer._thread.is_alive(), "it writes nothing after its end"
+
+
+@pytest.mark.parametrize(
+    ("submitted", "written"),
+    [
+        ([(1, 0.9), (2, None), (3, 0.2)], [1, 2, 3]),
+        ([(1, None), (2, None), (3, None), (4, None)], [2, 3, 4]),
+        ([(1, 0.9), (2, None), (3, 0.2), (4, None), (5, None)], [1, 4, 5]),
+    ],
+)
+def test_three_wait_for_a_store_that_is_away_and_the_best_is_among_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    submitted: list[tuple[int, float | None]],
+    written: list[int],
+) -> None:
+    done, back = [], threading.Event()
+
+    def away(one: Checkpoint, url: str) -> None:
+        if not back.is_set():
+            raise ConnectionError("away")
+        done.append(one.step)
+
+    monkeypatch.setattr(checkpoint, "save", away)
+    monkeypatch.setattr(saver, "PAUSES", (0.01,))
+    writer = Saver(str(tmp_path), keep_best=1)
+    for step, ap in submitted:
+        writer.submit(item(step, ap))
+        time.sleep(0.02)
+    back.set()
+    writer.close()
+    assert done == written
+
+
+def test_a_checkpoint_is_saved_even_where_others_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[str] = []
+    real = checkpoint.save
+
+    def save(one: Checkpoint, url: str) -> None:
+        saved.append(url)
+        real(one, url)
+
+    def refused(url: str) -> None:
+        raise PermissionError("no right to delete")
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    monkeypatch.setattr(checkpoint, "remove", refused)
+    writer = Saver(str(tmp_path), keep_best=1)
+    for step in (1, 2, 3):
+        writer.submit(item(step))
+    writer.close()
+    assert saved == [checkpoint.step_url(str(tmp_path), step) for step in (1, 2, 3)]
+    assert writer.failed is None
+
+
+def test_halves_of_checkpoints_that_were_passed_are_removed(tmp_path: Path) -> None:
+    for name in ("step-00000001", "step-00000009", "mine"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+        (tmp_path / "checkpoints" / name / "weights.pt").write_bytes(b"half")
+    writer = Saver(str(tmp_path), keep_best=1)
+    writer.submit(item(5))
+    writer.close()
+    left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert left == ["mine", "step-00000005", "step-00000009"]

@@ -39,11 +39,15 @@ def doctor(
     needs = _needs(config, settings, command, storage)
     findings = examine(needs, "driver")
     if not here and needs.workers:
-        from pipeline.doctor_workers import visit
+        from pipeline.doctor_workers import no_cluster, visit
         from pipeline.launch import connect_to_ray
 
-        connect_to_ray()
-        findings += visit(needs, patience_s=patience)
+        try:
+            connect_to_ray()
+        except (ValueError, OSError, RuntimeError) as error:
+            findings.append(no_cluster(error))
+        else:
+            findings += visit(needs, patience_s=patience)
     healthy = all(finding.ok for finding in findings)
     print(
         json.dumps({"ok": healthy, "findings": [asdict(finding) for finding in findings]})

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 
 from pipeline import storage
@@ -41,6 +42,8 @@ class Needs:
     """Room that the cache wants, in 10^9 bytes."""
     workers: int = 1
     """Processes that compute side by side; 0: only the driver."""
+    min_workers: int = 0
+    """With so many the job goes on where the others do not come; 0: with all only."""
     gpus_per_worker: float = 0.0
     cpus_per_worker: float = 1.0
 
@@ -76,6 +79,7 @@ def needs_of(config: Config, verb: str) -> Needs:
         cache=config.stream.cache if training else "",
         cache_gb=config.stream.cache_gb,
         workers=config.train.workers if training else min(1, config.evaluate.workers),
+        min_workers=(config.train.min_workers or 0) if training else 0,
         gpus_per_worker=float(config.train.device == "cuda") if training else config.evaluate.gpus_per_worker,
         cpus_per_worker=config.train.cpus_per_worker if training or alone else config.evaluate.cpus_per_worker,
     )
@@ -85,8 +89,8 @@ def examine(needs: Needs, where: str) -> list[Finding]:
     """Run every check that this place can make by itself."""
     findings = [_clock(needs, where)]
     if needs.storage:
-        findings.append(_checked("storage", where, partial(_storage, needs.storage), STORAGE_MEND))
-    findings += [_checked("shards", where, partial(_index, url), SHARDS_MEND) for url in needs.indexes]
+        findings.append(_checked("storage", where, partial(_storage, needs.storage), STORAGE_MEND, STORAGE_MEND))
+    findings += [_checked("shards", where, partial(_index, url), SHARDS_MEND, STORAGE_MEND) for url in needs.indexes]
     if needs.mlflow:
         findings.append(_mlflow(needs.mlflow, where))
     if needs.cache and where != "driver":
@@ -101,19 +105,22 @@ STORAGE_MEND = (
     "may reach it (NetworkPolicy storage-and-tracking)"
 )
 SHARDS_MEND = "run `lhrnet shard SOURCE TARGET` first, or point data.train, data.val and data.test at its output"
-DISK_MEND = "lower stream.cache_gb, point stream.cache at a larger volume, or empty it for no cache"
+DISK_MEND = (
+    "lower stream.cache_gb, point stream.cache at a larger volume that this user may write to, or empty it for no cache"
+)
 GPU_MEND = "ask for nvidia.com/gpu in the pod, and see that the GPU operator or device plugin runs on the node"
 MLFLOW_MEND = "check MLFLOW_TRACKING_URI, that the server runs, and that this pod may reach it (port 5000)"
 HOSTS_MEND = "add the name in MLFLOW_TRACKING_URI, with its port, to MLFLOW_SERVER_ALLOWED_HOSTS of the server"
 KEYS_MEND = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user that the server knows"
 
 
-def _checked(check: str, where: str, look: Callable[[], str], mend: str) -> Finding:
+def _checked(check: str, where: str, look: Callable[[], str], mend: str, unreachable: str = "") -> Finding:
+    """Look; `unreachable` mends what the looker may not enter or cannot reach, `mend` anything else."""
     try:
         return Finding(check=check, where=where, ok=True, says=look())
     except (PermissionError, ConnectionError, TimeoutError) as error:
-        return Finding(check=check, where=where, ok=False, says=str(error), mend=STORAGE_MEND)
-    except (OSError, ValueError, RuntimeError) as error:
+        return Finding(check=check, where=where, ok=False, says=str(error), mend=unreachable or mend)
+    except (OSError, ValueError, RuntimeError, HTTPException) as error:
         return Finding(check=check, where=where, ok=False, says=str(error), mend=mend)
 
 
@@ -183,8 +190,8 @@ def _mlflow(uri: str, where: str) -> Finding:
     except urllib.error.HTTPError as error:
         mends = {401: KEYS_MEND, 403: HOSTS_MEND}
         return failed(f"{uri} answers {error.code} {error.reason}", mends.get(error.code, MLFLOW_MEND))
-    except OSError as error:
-        return failed(f"{uri} does not answer: {error}", MLFLOW_MEND)
+    except (OSError, ValueError, HTTPException) as error:
+        return failed(f"{uri} does not answer as MLflow does: {str(error).strip() or repr(error)}", MLFLOW_MEND)
     return Finding(check="mlflow", where=where, ok=True, says=f"{uri} answers, also to the API")
 
 
@@ -214,7 +221,7 @@ def _date_of(address: str) -> float | None:
             headers = response.headers
     except urllib.error.HTTPError as error:
         headers = error.headers
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return None
     date = headers.get("Date")
     return parsedate_to_datetime(date).timestamp() if date else None

@@ -16,40 +16,50 @@ def visit(needs: Needs, *, patience_s: float) -> list[Finding]:
 
     Args:
         needs: what the job will need.
-        patience_s: how long nodes may take to come.
+        patience_s: how long nodes may take to come; then `needs.min_workers` are enough.
     """
     import ray
-    from ray.util.placement_group import placement_group, remove_placement_group
-    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     share = {"CPU": needs.cpus_per_worker}
     if needs.gpus_per_worker:
         share["GPU"] = needs.gpus_per_worker
     began = time.monotonic()
-    group = placement_group([share] * needs.workers, strategy="PACK")
+    member = ray.remote(_Member).options(num_cpus=needs.cpus_per_worker, num_gpus=needs.gpus_per_worker)
+    members = [member.remote() for _ in range(needs.workers)]
     try:
-        if not group.wait(patience_s):
-            return [_no_room(needs, share, patience_s, dict(ray.cluster_resources()))]
+        # one by one, not as a placement group: each that comes holds its node while the others are waited for
+        calls = {one.here.remote(): one for one in members}
+        here, _ = ray.wait(list(calls), num_returns=len(calls), timeout=patience_s)
+        if len(here) < (needs.min_workers or needs.workers):
+            return [_no_room(needs, share, patience_s, len(here), dict(ray.cluster_resources()))]
+        ray.get(here)
+        seconds = time.monotonic() - began
+        fewer = "" if len(here) == needs.workers else f"; train.min_workers={needs.min_workers} lets the run go on"
         came = Finding(
             check="workers",
             where="workers",
             ok=True,
-            says=f"{needs.workers} of {share} were there after {time.monotonic() - began:.0f} s",
+            says=f"{len(here)} of {needs.workers} with {share} were there after {seconds:.0f} s{fewer}",
         )
-        members = [
-            ray.remote(_Member)
-            .options(
-                num_cpus=needs.cpus_per_worker,
-                num_gpus=needs.gpus_per_worker,
-                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank),
-            )
-            .remote()
-            for rank in range(needs.workers)
-        ]
-        findings = [came, *ray.get(members[0].examine.remote(needs), timeout=patience_s)]
-        return [*findings, _together(members, needs, patience_s)]
+        present = [calls[call] for call in here]
+        findings = [came, *ray.get(present[0].examine.remote(needs), timeout=patience_s)]
+        return [*findings, _together(present, needs, patience_s)]
+    except (ray.exceptions.RayError, TimeoutError) as error:
+        return [_lost(error)]
     finally:
-        remove_placement_group(group)
+        for one in members:
+            ray.kill(one)
+
+
+def no_cluster(error: Exception) -> Finding:
+    """The finding where there is no cluster to ask for workers."""
+    return Finding(
+        check="workers",
+        where="driver",
+        ok=False,
+        says=f"no Ray cluster can be joined: {error}",
+        mend="set RAY_ADDRESS to a cluster that runs, or unset it; --here leaves the workers out",
+    )
 
 
 def _together(members: list[Any], needs: Needs, patience_s: float) -> Finding:
@@ -77,13 +87,26 @@ def _together(members: list[Any], needs: Needs, patience_s: float) -> Finding:
     )
 
 
-def _no_room(needs: Needs, share: dict[str, float], patience_s: float, there: dict[str, float]) -> Finding:
-    has = {name: there.get(name, 0.0) for name in share}
+def _lost(error: Exception) -> Finding:
     return Finding(
         check="workers",
         where="workers",
         ok=False,
-        says=f"{needs.workers} workers of {share} each did not fit within {patience_s:.0f} s; the cluster has {has}",
+        says=f"a worker was lost while it was examined: {type(error).__name__}: {str(error).strip().splitlines()[-1]}",
+        mend="see why it ended: kubectl describe pod (OOMKilled, evicted, a node that went), or a worker's log in "
+        "Ray's dashboard",
+    )
+
+
+def _no_room(needs: Needs, share: dict[str, float], patience_s: float, came: int, there: dict[str, float]) -> Finding:
+    has = {name: there.get(name, 0.0) for name in share}
+    enough = f", at least {needs.min_workers}," if needs.min_workers else ""
+    return Finding(
+        check="workers",
+        where="workers",
+        ok=False,
+        says=f"{needs.workers} workers{enough} of {share} each did not fit within {patience_s:.0f} s, {came} came; "
+        f"the cluster has {has}",
         mend="ask for fewer by train.workers or evaluate.workers, raise the worker group's maxReplicas, or see why "
         "nodes do not come: kubectl describe pod, quota, spot capacity",
     )
@@ -91,6 +114,9 @@ def _no_room(needs: Needs, share: dict[str, float], patience_s: float, there: di
 
 class _Member:
     """One worker, in the place where a job's worker would be."""
+
+    def here(self) -> None:
+        """Answered once there is room for this worker."""
 
     def examine(self, needs: Needs) -> list[Finding]:
         return examine(needs, "worker")

@@ -63,7 +63,7 @@ class Watch:
         if self.progress:
             self.progress.__exit__(kind, error, trace)
         if self.gauges:
-            pass
+            self.gauges.close()
 
     def stepped(self, seconds: float) -> None:
         """A step was done, data wait included."""

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from jobs.doctor import split
+from jobs.doctor import doctor, split
 
 LHRNET = [sys.executable, "-m", "jobs.cli", "doctor", "--here"]
 
@@ -43,3 +44,15 @@ def test_the_config_of_the_command_is_the_one_that_is_examined(tmp_path: Path, f
     assert f"{tmp_path}/runs" in says
     assert f"{tmp_path}/v" in says
     assert f"{tmp_path}/t/" not in says
+
+
+def test_what_the_driver_found_is_told_where_no_cluster_can_be_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")
+    with pytest.raises(typer.Exit):
+        doctor(storage=str(tmp_path))
+    said = capsys.readouterr().out
+    assert "ok   driver  storage" in said
+    assert "FAIL driver  workers    no Ray cluster can be joined: RAY_ADDRESS is a job server's" in said

@@ -1,5 +1,8 @@
 """The doctor finds what is missing by trying it, says how to mend it, and leaves nothing behind."""
 
+import contextlib
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from infra.stack import Stack
-from pipeline import storage
+from pipeline import doctor_workers, storage
 from pipeline.config import parse
 from pipeline.doctor import Finding, Needs, examine, needs_of, report
 from pipeline.doctor_workers import visit
@@ -96,6 +99,38 @@ def test_a_tracker_that_is_not_there_is_found_out() -> None:
     assert "does not answer" in finding.says
 
 
+@pytest.fixture
+def not_http() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    caller, _ = server.accept()
+                    with caller:
+                        caller.recv(4096)
+                        caller.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("variable", ["mlflow", "AWS_ENDPOINT_URL"])
+@pytest.mark.parametrize("address", ["http://127.0.0.1:eight", "no http"])
+def test_an_address_that_is_no_http_servers_is_a_finding_and_not_a_traceback(
+    not_http: str, monkeypatch: pytest.MonkeyPatch, variable: str, address: str
+) -> None:
+    address = not_http if address == "no http" else address
+    if variable == "mlflow":
+        finding = named(examine(Needs(mlflow=address), "driver"), "mlflow")
+        assert not finding.ok
+        assert address in finding.says
+        assert "MLFLOW_TRACKING_URI" in finding.mend
+    else:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        assert named(examine(Needs(), "driver"), "clock").ok
+
+
 def test_a_clock_that_is_off_is_found_out(tracker: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert named(examine(Needs(mlflow=tracker), "driver"), "clock").ok
     monkeypatch.setattr(Tracker, "clock_off", 3600.0)
@@ -113,12 +148,30 @@ def test_a_cache_without_room_is_found_on_the_worker_only(tmp_path: Path) -> Non
     assert named(examine(Needs(cache=str(tmp_path / "cache"), cache_gb=0.001), "worker"), "disk").ok
 
 
+def test_a_cache_that_may_not_be_written_is_mended_by_another_volume_and_not_by_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, content: bytes) -> int:
+        raise PermissionError(f"[Errno 13] Permission denied: '{path}'")
+
+    monkeypatch.setattr(Path, "write_bytes", refused)  # tests may run as root, whom no folder refuses
+    finding = named(examine(Needs(cache=str(tmp_path / "cache"), cache_gb=0.001), "worker"), "disk")
+    assert not finding.ok
+    assert "may write to" in finding.mend
+    assert "AWS" not in finding.mend
+
+
 def test_each_verb_is_asked_for_what_it_reads_and_the_workers_it_starts() -> None:
     data = {"train": "/t", "val": "/v", "test": "/x"}
     config = parse({"name": "a", "storage": "/s", "data": data, "train": {"workers": 4, "device": "cuda"}})
     assert needs_of(config, "train").indexes == ("/t", "/v")
     assert needs_of(config, "train").workers == 4
+    assert needs_of(config, "train").min_workers == 0
     assert needs_of(config, "train").gpus_per_worker == 1
+    elastic = {"workers": 4, "min_workers": 2, "device": "cuda"}
+    config = parse({"name": "a", "storage": "/s", "data": data, "train": elastic})
+    assert needs_of(config, "train").min_workers == 2
+    assert needs_of(config, "evaluate").min_workers == 0
     assert needs_of(config, "submit").indexes == ("/x",)
     assert needs_of(config, "promote").indexes == ("/v",)
     assert needs_of(config, "promote").workers == 0
@@ -152,3 +205,26 @@ def test_workers_that_do_not_fit_are_reported_instead_of_waited_for(ray_cluster:
     assert not finding.ok
     assert "did not fit within 3 s" in finding.says
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.stack
+def test_an_elastic_run_is_let_go_on_with_the_workers_that_came(ray_cluster: Stack) -> None:
+    needs = Needs(workers=3, min_workers=1, cpus_per_worker=ray_cluster.cpus * 0.4)
+    findings = visit(needs, patience_s=10)
+    assert [finding.says for finding in findings if not finding.ok] == []
+    assert "of 3 with" in named(findings, "workers").says
+    assert "train.min_workers=1" in named(findings, "workers").says
+    assert "gloo over" in named(findings, "all-reduce").says
+
+
+@pytest.mark.stack
+def test_a_worker_that_dies_under_examination_is_a_finding(ray_cluster: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dying:
+        def here(self) -> None:
+            os._exit(1)
+
+    monkeypatch.setattr(doctor_workers, "_Member", Dying)
+    [finding] = visit(Needs(workers=1, cpus_per_worker=0.1), patience_s=60)
+    assert not finding.ok
+    assert "ActorDiedError" in finding.says
+    assert "OOMKilled" in finding.mend

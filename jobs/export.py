@@ -35,6 +35,7 @@ def export(
     import json
 
     from rich.console import Console
+    from rich.markup import escape
 
     from pipeline import export as exporting
     from pipeline import quantise
@@ -46,6 +47,8 @@ def export(
         raise ValueError(f"--out {out} must end in .onnx")
     if int8 and calibrate is None:
         raise ValueError("--int8 needs --calibrate: shards, or a folder of images, from which ranges are taken")
+    if calibrate is not None and not int8:
+        raise ValueError(f"--calibrate {calibrate} is for --int8: add that, or leave --calibrate out")
     exported = exporting.export(model, size=size)
     content = {"fp32": exported.content}
     if int8:
@@ -75,7 +78,7 @@ def export(
         print(json.dumps(result))
         return
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{out}: {card.precision}, {len(written) / 1e6:.1f} MB, made for {card.size} px")
+    console.print(f"{escape(out)}: {card.precision}, {len(written) / 1e6:.1f} MB, made for {card.size} px")
     console.print(f"fp32 is apart from torch by {exported.apart:.1g} of the largest value of a map at most")
     for precision, value in ap.items():
         cost = f", {value - ap['fp32']:+.4f} to fp32" if precision != "fp32" else ""

@@ -1,6 +1,5 @@
 """`lhrnet predict`: people in images, folders, a video or a camera."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,11 +15,13 @@ def predict(
             help="Folder of a checkpoint or run at any storage URL, models:/NAME@champion, or an exported .onnx file.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pictures and results.")] = Path("predictions"),
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="Folder for pictures and results, at any storage URL.")
+    ] = "predictions",
     protocol: Annotated[str, typer.Option(help="plain, flip or multi-scale.")] = "plain",
     size: Annotated[int | None, typer.Option(help="Short side of the input [the network's own].")] = None,
     batch: Annotated[int, typer.Option(help="Images at once.", min=1)] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     draw: Annotated[bool, typer.Option(help="Write pictures of what was found.")] = True,
     least_score: Annotated[float, typer.Option(help="People below are not drawn.")] = 0.2,
     most: Annotated[int | None, typer.Option(help="Stop after so many pictures.", min=1)] = None,
@@ -28,7 +29,9 @@ def predict(
 ) -> None:
     """Find the people in pictures, draw them, and write them down in COCO's results format.
 
-    An image that cannot be read is reported, and the rest goes on; exit code 1 if none can.
+    An image that cannot be read is reported, and the rest goes on; exit code 1 if none can. Ctrl-C ends a camera, and
+    anything else early with exit code 130; what was found by then is written. In a folder, folders of earlier
+    predictions are left out.
 
     Example: lhrnet predict photo.jpg holiday/ --model s3://lhrnet/runs/demo --out found
     """
@@ -37,6 +40,7 @@ def predict(
     from concurrent.futures import ThreadPoolExecutor
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from pipeline.footage import count as count_pictures
@@ -70,18 +74,21 @@ def predict(
         "milliseconds": milliseconds,
         "fps": count / shown.seconds,
         "device": predictor.device,
-        "out": str(out),
+        "out": out,
     }
     if as_json:
         print(json.dumps(result))
-        return
-    table = Table(title=f"{count} pictures, {len(shown.detections)} people, {protocol}, {predictor.device}")
-    for column in ("part", "ms a picture", "pictures/s"):
-        table.add_column(column, justify="left" if column == "part" else "right")
-    for name, value in (milliseconds | {"all": 1000 * shown.seconds / count}).items():
-        table.add_row(name, f"{value:.1f}", f"{1000 / max(value, 1e-6):,.1f}")
-    console = Console()
-    console.print(table)
-    for error in shown.errors:
-        console.print(f"[yellow]left out:[/yellow] {error}", highlight=False, soft_wrap=True)
-    console.print(f"written to {out}: results.json, images.json{', pictures' if draw else ''}", highlight=False)
+    else:
+        title = f"{count} pictures, {len(shown.detections)} people, {protocol}, {predictor.device}"
+        table = Table("part", title=title)
+        for column in ("ms a picture", "pictures/s"):
+            table.add_column(column, justify="right")
+        for name, value in (milliseconds | {"all": 1000 * shown.seconds / count}).items():
+            table.add_row(name, f"{value:.1f}", f"{1000 / max(value, 1e-6):,.1f}")
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(table)
+        for error in shown.errors:
+            console.print(f"[yellow]warning:[/yellow] {escape(error)}")
+        console.print(f"written to {escape(out)}: results.json, images.json{', pictures' if draw else ''}")
+    if shown.interrupted:
+        raise typer.Exit(130)

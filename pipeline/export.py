@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lhrnet.coco import K
+from lhrnet.geometry import input_size
 from lhrnet.images import normalise
 from lhrnet.inference import PixelNetwork, merged
 from lhrnet.network import PoseNetwork, deploy
@@ -130,7 +131,7 @@ def check(content: bytes, form: PixelForm, size: int) -> float:
     exported = OnnxNetwork(content)
     worst = 0.0
     draws = torch.Generator().manual_seed(0)
-    for shape in (*CHECKED, (1, size, size)):
+    for shape in (*CHECKED, (1, *input_size(size, size, size))):
         pixels = torch.randint(0, 256, (*shape, 3), dtype=torch.uint8, generator=draws)
         with torch.inference_mode():
             wanted = form(pixels)

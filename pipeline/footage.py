@@ -1,5 +1,6 @@
 """What people point a network at: images, folders, videos, cameras, one picture after the other."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ Image = NDArray[np.uint8]
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"})
 VIDEOS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
+WRITTEN = ("results.json", "images.json")
+"""What a folder of predictions holds, and no folder of photos does."""
+WHOLE = 0.95
+"""Share of the frames a video's header speaks of, below which it was cut; headers are off by a few."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Picture:
     name: str
     """Path of the file; of a video or camera, that and the frame's number."""
     image: Image | None
-    """(H, W, 3) RGB, upright."""
+    """(H, W, 3) RGB, upright; None where it could not be read."""
     error: str = ""
 
 
@@ -41,37 +46,65 @@ def read_image(path: Path) -> Image:
         raise ValueError(f"{path} cannot be decoded: {error.err}") from None
     if image is None:
         raise ValueError(f"{path} is not an image that can be decoded, or it is damaged")
-    return np.asarray(image)
+    upright = np.asarray(image)
+    return _turned(upright, content.tobytes()) if content[4:12].tobytes() == b"ftypavif" else upright
+
+
+def _turned(image: Image, avif: bytes) -> Image:
+    """AVIF says by two boxes of its own how it is to be turned and mirrored, and OpenCV passes over them."""
+    if (box := avif.find(b"\0\0\0\x09irot", 0, -1)) >= 0:
+        image = np.rot90(image, avif[box + 8] & 3)
+    if (box := avif.find(b"\0\0\0\x09imir", 0, -1)) >= 0:
+        image = image[:, ::-1] if avif[box + 8] & 1 else image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def is_camera(source: str) -> bool:
+    """Whether a source is a camera's number; a file or folder of that name goes before."""
+    return source.isascii() and source.isdigit() and len(source) <= 4 and not Path(source).exists()
 
 
 def is_stream(source: str) -> bool:
     """Whether a source is a video or, as a number, a camera."""
-    return source.isdigit() or Path(source).suffix.lower() in VIDEOS
+    return is_camera(source) or (Path(source).suffix.lower() in VIDEOS and not Path(source).is_dir())
 
 
 def files(sources: Sequence[str]) -> list[Path]:
-    """The image files among the sources, a folder's in order of name, folders within it included.
+    """The image files among the sources, each once: a folder's in order of name, folders within it included.
+
+    Folders of earlier predictions within a folder are left out.
 
     Raises:
         FileNotFoundError: a source is not there, or a folder holds no image.
     """
-    found: list[Path] = []
+    found: dict[str, Path] = {}
     for source in sources:
         path = Path(source)
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES)
+            inside = sorted(_images_below(path))
             if not inside:
                 raise FileNotFoundError(f"folder {source} holds no image ({', '.join(sorted(IMAGES))})")
-            found += inside
         elif path.exists():
-            found.append(path)
+            inside = [path]
         else:
             raise FileNotFoundError(f"there is no {source}; give images, folders, a video, or a camera's number")
-    return found
+        for file in inside:
+            found.setdefault(os.path.abspath(file), file)
+    return list(found.values())
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    for place, below, names in os.walk(folder):
+        if Path(place) != folder and set(WRITTEN) <= set(names):
+            below.clear()
+        else:
+            yield from (Path(place) / name for name in names if Path(name).suffix.lower() in IMAGES)
 
 
 def count(sources: Sequence[str]) -> int | None:
     """How many pictures the sources hold; None where nobody knows."""
+    if is_camera(sources[0]):
+        return None
     if not is_stream(sources[0]):
         return len(files(sources))
     stream = Stream(sources[0])
@@ -89,7 +122,7 @@ def read_files(paths: Sequence[Path]) -> Iterator[Picture]:
 
 
 class Stream:
-    """A video or camera, frame by frame. Use as a context manager.
+    """A video or camera, frame by frame. Close it after use.
 
     Args:
         source: a video's path, or a camera's number.
@@ -100,25 +133,35 @@ class Stream:
     """
 
     def __init__(self, source: str) -> None:
-        if not source.isdigit() and not Path(source).is_file():
+        self.is_camera = is_camera(source)
+        if not self.is_camera and not Path(source).is_file():
             raise FileNotFoundError(f"there is no video {source}")
         self.source = source
-        self._capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
+        self._capture = cv2.VideoCapture(int(source) if self.is_camera else source)
         if not self._capture.isOpened():
-            what = "camera" if source.isdigit() else "video"
+            what = "camera" if self.is_camera else "video"
             raise ValueError(f"{what} {source} cannot be opened; it is not there, in use, or in a format unknown here")
-        self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 0 < rate < 1000 else 25.0
+        """Frames a second."""
         frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.count = frames if frames > 0 else None
+        self.count = frames if frames > 0 and not self.is_camera else None
+        """Frames, as the header says; None where it says nothing."""
 
     def __iter__(self) -> Iterator[Picture]:
+        """Frame after frame; where a video or camera ends before its time, the last one says so."""
         number = 0
         while True:
             there, frame = self._capture.read()
             if not there:
-                return
+                break
             yield Picture(f"{self.source} frame {number}", cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
             number += 1
+        if self.is_camera:
+            yield Picture(self.source, None, f"camera {self.source} gave no more pictures after {number}")
+        elif self.count and number < WHOLE * self.count:
+            error = f"{self.source} ended at frame {number} of {self.count}: it is cut or damaged"
+            yield Picture(self.source, None, error)
 
     def close(self) -> None:
         """Let go of the file or camera."""

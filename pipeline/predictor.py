@@ -46,7 +46,7 @@ class Predictor:
     @classmethod
     def from_checkpoint(
         cls,
-        url: str,
+        url: str | Path,
         *,
         protocol: str | Protocol = "plain",
         size: int | None = None,
@@ -61,14 +61,17 @@ class Predictor:
                 (`models:/<name>@champion`, with MLFLOW_TRACKING_URI set), or an exported network's .onnx file.
             protocol: name or settings.
             size: short side of the input; None: the one the network is made for.
-            device: auto takes a GPU where there is one; an exported network runs on the CPU.
+            device: cpu, cuda, cuda:N, or auto, which takes a GPU where there is one; an exported network runs on the
+                CPU.
             batch: most images at once.
             pool: threads that group several images at a time.
 
         Raises:
             FileNotFoundError: there is no checkpoint at the address.
-            ValueError: the checkpoint or file is damaged, the protocol is unknown, or a GPU is asked for a .onnx file.
+            ValueError: the checkpoint or file is damaged, the protocol or device is unknown or not there, or a GPU is
+                asked for a .onnx file.
         """
+        url = str(url)
         if isinstance(protocol, str) and protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {protocol!r}; allowed: {', '.join(PROTOCOLS)}")
         if is_onnx(url):
@@ -78,10 +81,9 @@ class Predictor:
             network: nn.Module = exported
             device, own_size = "cpu", exported.card.size
         else:
+            device = _device(device)
             trained = Trained.load(url)
             network, own_size = trained.network, trained.size
-            if device == "auto":
-                device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(
             network=network.to(device),
             size=size or own_size,
@@ -115,3 +117,14 @@ class Predictor:
             pool=self.pool,
             timings=self.timings,
         )
+
+
+def _device(asked: str) -> str:
+    """What torch calls the device that was asked for."""
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    there = ["cpu", *(["cuda", *gpus] if gpus else [])]
+    if asked == "auto":
+        return "cuda" if "cuda" in there else "cpu"
+    if asked not in there:
+        raise ValueError(f"device is {asked!r}; there are here: auto, {', '.join(there)}")
+    return asked

@@ -6,12 +6,10 @@ which run when, and which are ended early. The same search again goes on where i
 """
 
 import os
-import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -19,6 +17,7 @@ import yaml
 from pipeline import launch, storage
 from pipeline.config import Config, parse
 from pipeline.lease import Lease
+from pipeline.notice import asked_to_leave
 from pipeline.order import check_parts
 from pipeline.plan import plan_steps
 from pipeline.progress import Progress
@@ -237,28 +236,3 @@ def _run(
                 verbose=0,
             ),
         ).fit()
-
-
-@contextmanager
-def asked_to_leave() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set instead of ending the process; the second of them does end it.
-
-    Outside a main thread nothing sets it.
-    """
-    event = threading.Event()
-
-    def heard(number: int, frame: object) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    try:
-        before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:
-        yield event
-        return
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

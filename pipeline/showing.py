@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,9 @@ from lhrnet.coco import MAX_DETECTIONS
 from lhrnet.draw import draw_people
 from lhrnet.person import Person
 from pipeline import storage
-from pipeline.footage import Image, Picture, Stream, files, is_stream, read_files
+from pipeline.film import Film
+from pipeline.footage import WRITTEN, Image, Picture, Stream, files, is_camera, is_stream, read_files
+from pipeline.notice import asked_to_leave
 from pipeline.predictor import Predictor
 
 MOST_PIXELS = 100_000_000
@@ -37,7 +40,9 @@ class Shown:
     detections: list[dict[str, Any]] = field(default_factory=list)
     """COCO results, at most 20 a picture."""
     errors: list[str] = field(default_factory=list)
-    """One line for every picture that could not be read."""
+    """One line for every picture that could not be read, and for an end before the last one."""
+    interrupted: bool = False
+    """Whether Ctrl-C or SIGTERM came before the last picture; a camera's end is no interruption."""
     seconds: float = 0.0
     """Everything: reading, predicting, drawing and writing."""
 
@@ -45,7 +50,7 @@ class Shown:
 def show(
     predictor: Predictor,
     sources: list[str],
-    out: Path,
+    out: str,
     *,
     least_score: float = 0.2,
     draw: bool = True,
@@ -55,96 +60,119 @@ def show(
     """Predict images, folders or one video or camera.
 
     `out` then holds `results.json` (COCO's results format), `images.json` (which image id is which picture) and, drawn,
-    a picture for every image or one video.
+    a picture for every image or one video, which plays as fast as what it shows. Ctrl-C or SIGTERM ends it after the
+    pictures that are being looked at, with the results so far; the second one at once.
 
     Args:
         predictor: the network.
         sources: images and folders, or one video or camera.
-        out: a folder; made if it is not there.
+        out: a folder at a storage URL; made if it is not there.
         least_score: people below are not drawn (they stand in the results).
         draw: write pictures too.
-        most: pictures after which to stop; a camera has no other end.
+        most: pictures after which to stop; a camera's other end is Ctrl-C.
         on_done: told how many pictures were done.
 
     Raises:
         FileNotFoundError: a source is not there.
-        ValueError: a video stands among other sources, or none of the pictures could be read.
+        ValueError: a video stands among other sources, none of the pictures could be read, a drawing would take the
+            place of a source, or `out` cannot be written to.
+        KeyboardInterrupt: it was asked to end before anything was done.
     """
     begun = time.perf_counter()
+    if storage.scheme(out) not in ("file", "s3"):
+        raise ValueError(f"--out {out} can only be read; give a folder or s3://bucket/prefix")
     streams = [source for source in sources if is_stream(source)]
     if streams and len(sources) > 1:
         raise ValueError(f"{streams[0]} is a video or camera: give it alone, not among {len(sources)} sources")
     shown = Shown()
-    if streams:
-        stream = Stream(streams[0])
-        try:
-            _stream(predictor, stream, out, shown, least_score, draw, most, on_done)
-        finally:
-            stream.close()
-    else:
-        _files(predictor, files(sources)[:most], out, shown, least_score, draw, on_done)
+    with asked_to_leave() as leaving:
+        if streams:
+            name = film_name(streams[0])
+            _keep_sources([Path(streams[0])], out, [name] if draw else [])
+            stream = Stream(streams[0])
+            try:
+                with Film(storage.join(out, name), stream.rate) as film:
+                    _stream(predictor, stream, film if draw else None, shown, least_score, most, leaving, on_done)
+            finally:
+                stream.close()
+        else:
+            paths = files(sources)
+            names = drawn_names(paths[:most])
+            _keep_sources(paths, out, names if draw else [])
+            place = dict(zip(map(str, paths), zip(image_ids(paths[:most]), names, strict=True), strict=False))
+            _files(predictor, place, out if draw else None, shown, least_score, leaving, on_done)
+        shown.interrupted = leaving.is_set() and not is_camera(sources[0])
+    if leaving.is_set() and not shown.images:
+        raise KeyboardInterrupt
     if not shown.images:
         raise ValueError(f"nothing could be read; first: {shown.errors[0] if shown.errors else 'no frame'}")
-    for name, content in (("results.json", shown.detections), ("images.json", shown.images)):
-        storage.write_bytes(str(out / name), json.dumps(content).encode())
+    if shown.interrupted:
+        shown.errors.append(f"interrupted after {len(shown.images)} pictures")
+    for name, content in zip(WRITTEN, (shown.detections, shown.images), strict=True):
+        storage.write_bytes(storage.join(out, name), json.dumps(content).encode())
     shown.seconds = time.perf_counter() - begun
     return shown
 
 
+def _keep_sources(sources: list[Path], out: str, names: list[str]) -> None:
+    """Refuse to write over what is read."""
+    if not storage.is_local(out):
+        return
+    read = {source.resolve() for source in sources}
+    for name in names:
+        if (storage.local_path(out) / name).resolve() in read:
+            raise ValueError(f"the drawing {name} would take the place of the original in {out}: give another --out")
+
+
 def _files(
     predictor: Predictor,
-    paths: list[Path],
-    out: Path,
+    place: dict[str, tuple[int, str]],
+    out: str | None,
     shown: Shown,
     least_score: float,
-    draw: bool,
+    leaving: threading.Event,
     on_done: Callable[[int], None],
 ) -> None:
-    place = dict(zip(map(str, paths), zip(image_ids(paths), drawn_names(paths), strict=True), strict=True))
-    for pictures in _windows(read_files(paths), 4 * predictor.batch):
+    """Predict files, each with its image id and the name of its drawing; `out` None: draw nothing."""
+    for pictures in _windows(read_files([Path(name) for name in place]), 4 * predictor.batch):
         for picture, image, people in _predicted(predictor, pictures, shown):
             image_id, name = place[picture.name]
             _record(shown, image_id, picture.name, image, people)
-            if draw:
+            if out is not None:
                 drawn = draw_people(image, people, scale=enlargement(image), least_score=least_score)
                 written, jpeg = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
                 if written:
-                    storage.write_bytes(str(out / name), jpeg.tobytes())
+                    storage.write_bytes(storage.join(out, name), jpeg.tobytes())
                 else:
                     shown.errors.append(f"{picture.name}: {drawn.shape[1]}x{drawn.shape[0]} is too large for a JPEG")
         on_done(len(pictures))
+        if leaving.is_set():
+            return
 
 
 def _stream(
     predictor: Predictor,
     stream: Stream,
-    out: Path,
+    film: Film | None,
     shown: Shown,
     least_score: float,
-    draw: bool,
     most: int | None,
+    leaving: threading.Event,
     on_done: Callable[[int], None],
 ) -> None:
-    writer: cv2.VideoWriter | None = None
-    name = f"camera-{stream.source}" if stream.source.isdigit() else Path(stream.source).stem
-    out.mkdir(parents=True, exist_ok=True)
+    """Predict a video or camera into a film; None: draw nothing."""
     frames = (picture for _, picture in zip(range(most), stream, strict=False)) if most else iter(stream)
-    window = 1 if stream.source.isdigit() else predictor.batch
-    try:
-        for pictures in _windows(frames, window):
-            for picture, image, people in _predicted(predictor, pictures, shown):
-                _record(shown, len(shown.images), picture.name, image, people)
-                if draw:
-                    drawn = draw_people(image, people, scale=enlargement(image), least_score=least_score)
-                    if writer is None:
-                        size = drawn.shape[1], drawn.shape[0]
-                        code = cv2.VideoWriter.fourcc(*"mp4v")
-                        writer = cv2.VideoWriter(str(out / f"{name}.mp4"), code, stream.rate, size)
-                    writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
-            on_done(len(pictures))
-    finally:
-        if writer is not None:
-            writer.release()
+    begun: float | None = None
+    for pictures in _windows(frames, 1 if stream.is_camera else predictor.batch):
+        for picture, image, people in _predicted(predictor, pictures, shown):
+            begun = begun or time.perf_counter()
+            _record(shown, len(shown.images), picture.name, image, people)
+            if film is not None:
+                drawn = draw_people(image, people, scale=enlargement(image), least_score=least_score)
+                film.add(drawn, until=time.perf_counter() - begun if stream.is_camera else None)
+        on_done(sum(picture.image is not None for picture in pictures))
+        if leaving.is_set():
+            return
 
 
 def _windows(pictures: Iterable[Picture], most: int) -> Iterator[list[Picture]]:
@@ -191,10 +219,17 @@ def enlargement(image: Image) -> int:
     return int(max(1, min(math.ceil(LEGIBLE / short), LARGEST // long)))
 
 
+def film_name(source: str) -> str:
+    """What the drawn video of a video or camera is called."""
+    return f"camera-{source}.mp4" if is_camera(source) else f"{Path(source).stem}.mp4"
+
+
 def drawn_names(paths: list[Path]) -> list[str]:
     """Where each picture is drawn: as it lies below their common folder, as .jpg; a.png beside a.jpg: as a.png.jpg."""
-    parents = [path.resolve().parent for path in paths]
-    root = os.path.commonpath(parents) if parents else ""
-    places = [parent.relative_to(root) / path.name for parent, path in zip(parents, paths, strict=True)]
-    plain = Counter(place.with_suffix("") for place in places)
-    return [str(place.with_suffix(".jpg") if plain[place.with_suffix("")] == 1 else f"{place}.jpg") for place in places]
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    root = os.path.commonpath([path.parent for path in absolute]) if paths else ""
+    places = [path.relative_to(root) for path in absolute]
+    short = [str(place.with_suffix(".jpg")) for place in places]
+    long = [f"{place}.jpg" for place in places]
+    wanted, taken = Counter(short), set(long)
+    return [s if wanted[s] == 1 and s not in taken else lengthy for s, lengthy in zip(short, long, strict=True)]

@@ -31,7 +31,7 @@ class Trained:
 
         Raises:
             FileNotFoundError: there is none at the address.
-            ValueError: the checkpoint is damaged.
+            ValueError: the checkpoint is damaged, or no MLflow server is set.
         """
         if url.startswith("models:/"):
             return cls._registered(url)
@@ -43,6 +43,8 @@ class Trained:
         import mlflow.pyfunc
         from mlflow.exceptions import MlflowException
 
+        if not mlflow.is_tracking_uri_set():  # MLflow would make a registry of its own in this folder
+            raise ValueError(f"{url} is a registered model: set MLFLOW_TRACKING_URI to the server that has it")
         try:
             model = mlflow.pyfunc.load_model(url).unwrap_python_model()
         except MlflowException as error:

@@ -48,11 +48,11 @@ def test_int8_says_what_it_costs(run: str, tmp_path: Path) -> None:
     write_coco(tmp_path / "coco", train=1, val=4, seed=3, config=SceneConfig(size=96), workers=1)
     for plan in make_plans(str(tmp_path / "coco"), str(tmp_path / "shards"), ("val2017",), dataset="drawn"):
         write_split(plan, runner=serial)
-    shards, file = f"{tmp_path}/shards/val2017", str(tmp_path / "small.onnx")
+    shards, file = f"{tmp_path}/shards/val2017", str(tmp_path / "small [b].onnx")
     words = ["--int8", "--calibrate", f"{tmp_path}/coco/val2017", "--images", "3", "--score", shards]
     shown = CliRunner().invoke(app, ["export", run, *words, "--score-images", "2", "--out", file])
     assert shown.exit_code == 0, shown.output
-    assert "small.onnx: int8" in shown.output
+    assert "small [b].onnx: int8" in shown.output
     assert "AP int8" in shown.output
     assert "to fp32" in shown.output
     missing = CliRunner().invoke(app, ["export", run, "--int8", "--out", file])
@@ -62,6 +62,8 @@ def test_int8_says_what_it_costs(run: str, tmp_path: Path) -> None:
 def test_wrong_addresses_are_named_before_anything_is_done(run: str, tmp_path: Path) -> None:
     wrong = CliRunner().invoke(app, ["export", run, "--out", str(tmp_path / "network.pt")])
     assert "must end in .onnx" in str(wrong.exception)
+    idle = CliRunner().invoke(app, ["export", run, "--calibrate", "images", "--out", str(tmp_path / "network.onnx")])
+    assert "--calibrate images is for --int8" in str(idle.exception)
     gone = CliRunner().invoke(app, ["export", str(tmp_path), "--out", str(tmp_path / "network.onnx")])
     assert isinstance(gone.exception, FileNotFoundError)
     assert not list(tmp_path.iterdir())

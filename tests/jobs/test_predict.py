@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 from pathlib import Path
 
 import cv2
@@ -11,7 +13,9 @@ from typer.testing import CliRunner
 
 from jobs.cli import app
 from lhrnet.network import ModelConfig, create_model
+from lhrnet.person import Person
 from pipeline import checkpoint
+from pipeline.predictor import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +40,38 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_it_predicts_a_folder_and_says_how_fast(run: str, photos: Path, tmp_path: Path) -> None:
-    (photos / "broken.jpg").write_bytes(b"x")
+    (photos / "broken [b].jpg").write_bytes(b"x")
     out = tmp_path / "out"
     result = CliRunner().invoke(app, ["predict", str(photos), "--model", run, "--out", str(out), "--json"])
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout.splitlines()[-1])
     assert (told["pictures"], len(told["errors"])) == (2, 1)
-    assert "broken.jpg" in told["errors"][0]
+    assert "broken [b].jpg" in told["errors"][0]
     assert set(told["milliseconds"]) == {"resize", "network", "decode", "files and drawing"}
     assert told["fps"] > 0
     assert sorted(path.name for path in out.iterdir()) == ["images.json", "one.jpg", "results.json", "two.jpg"]
-    table = CliRunner().invoke(app, ["predict", str(photos / "one.jpg"), "-m", run, "-o", str(out)])
+    table = CliRunner().invoke(app, ["predict", str(photos), "-m", run, "-o", str(tmp_path / "out [i]")])
     assert "network" in table.output
-    assert "results.json" in table.output
+    assert "out [i]: results.json" in table.output
+    assert "broken [b].jpg is not an image" in table.output
+
+
+def test_interrupted_it_tells_what_it_has_and_returns_130(
+    run: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = Predictor.many
+
+    def interrupted(self: Predictor, images: list[np.ndarray]) -> list[list[Person]]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return many(self, images)
+
+    monkeypatch.setattr(Predictor, "many", interrupted)
+    out = tmp_path / "out"
+    for more in ([], ["--json"]):
+        result = CliRunner().invoke(app, ["predict", str(photos), "-m", run, "-o", str(out), "--batch", "1", *more])
+        assert result.exit_code == 130
+        assert "interrupted after 2 pictures" in result.output
+        assert len(json.loads((out / "images.json").read_text())) == 2
 
 
 def test_what_is_missing_is_an_error_before_anything_is_written(run: str, photos: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def image(seed: int = 0, size: tuple[int, int] = (70, 90)) -> np.ndarray:
 
 
 def test_an_image_or_its_file_becomes_people(run: Path, tmp_path: Path) -> None:
-    predictor = Predictor.from_checkpoint(str(run))
+    predictor = Predictor.from_checkpoint(run)
     assert (predictor.size, predictor.protocol, predictor.network.training) == (64, PROTOCOLS["plain"], False)
     people = predictor(image())
     wanted = predict(predictor.network, [image()], 64)[0]
@@ -65,3 +65,19 @@ def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
         Predictor.from_checkpoint(str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"none\.jpg"):
         Predictor.from_checkpoint(str(run))("none.jpg")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_named_with_those_that_are(run: Path, device: str) -> None:
+    with pytest.raises(ValueError, match=f"device is '{device}'; there are here: auto, cpu"):
+        Predictor.from_checkpoint(run, device=device)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="device is 'cuda'"):
+            Predictor.from_checkpoint(run, device="cuda")
+
+
+def test_a_registered_model_needs_a_server_and_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="set MLFLOW_TRACKING_URI"):
+        Predictor.from_checkpoint("models:/lightweight-hrnet@champion")
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ precision. Nothing here loops over images or people, moves a value to the host o
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Literal, NamedTuple
 
 import torch
@@ -55,11 +56,11 @@ class LossConfig:
             if getattr(self, key) not in allowed:
                 raise ValueError(f"loss.{key} is {getattr(self, key)!r}; it must be one of {', '.join(allowed)}")
         for key in ("push_margin", "sigma"):
-            if not getattr(self, key) > 0:
-                raise ValueError(f"loss.{key} is {getattr(self, key)}; it must be above 0")
+            if not 0 < getattr(self, key) < inf:
+                raise ValueError(f"loss.{key} is {getattr(self, key)}; it must be above 0 and finite")
         for key in ("tag_weight", "pull_weight", "push_weight", "quarter_weight", "half_weight", "positive_weight"):
-            if not getattr(self, key) >= 0:
-                raise ValueError(f"loss.{key} is {getattr(self, key)}; it must be 0 or above")
+            if not 0 <= getattr(self, key) < inf:
+                raise ValueError(f"loss.{key} is {getattr(self, key)}; it must be 0 or above and finite")
 
 
 FROM_SCRATCH: Final = LossConfig(push="hinge", tag_weight=0.05, positive_weight=10.0, centre="subpixel")

@@ -43,7 +43,7 @@ class DataConfig:
 class Config(BaseModel):
     """The whole tree. Frozen; unknown keys are errors; build it with `load` or `parse`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(description="The run's name: the same name again resumes the run.")
     seed: int = Field(default=0, ge=0, description="One seed for weights, data order and augmentation.")

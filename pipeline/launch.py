@@ -5,11 +5,12 @@ Ray Train makes the workers, connects them and replaces those that are lost. Che
 figures of every validation, so that a search can follow them, and keeps no state that a resumed run would need.
 """
 
+import logging
 import os
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -23,10 +24,13 @@ from pipeline.notice import Notice, catch_sigterm
 from pipeline.plan import usable_workers
 from pipeline.run import Summary, opened, summary
 from pipeline.shards import INDEX
+from pipeline.steps import HopelessError
 from pipeline.tracker import Tracker
 from pipeline.tracking import TrackedRun
 from pipeline.training import Outcome, Report, train
 from pipeline.world import World
+
+log = logging.getLogger(__name__)
 
 RAY_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",  # a dead worker is noticed within so long
@@ -70,7 +74,8 @@ def run_on_ray(config: Config, *, parent: str = "", callbacks: Sequence[Any] = (
             reported to Ray.
 
     Raises:
-        RuntimeError: training failed for good. Else as `opened`.
+        RuntimeError: training failed for good.
+        ValueError: the devices are not there, or not those that a setting needs. Else as `opened`.
     """
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
@@ -83,6 +88,8 @@ def run_on_ray(config: Config, *, parent: str = "", callbacks: Sequence[Any] = (
     with opened(config, parent=parent) as run:
         connect_to_ray()
         gpus = use_gpus(config, ray.cluster_resources())
+        if config.train.sync_batchnorm and config.train.workers > 1 and not gpus:
+            raise ValueError("train.sync_batchnorm is set and workers are on CPUs, where torch has none: leave it out")
         elastic, most = config.train.min_workers, config.train.workers
         trainer = TorchTrainer(
             _ray_worker,
@@ -122,27 +129,29 @@ def _ray_worker(payload: dict[str, Any]) -> dict[str, Any]:
     world = World.of_process_group(ray.train.torch.get_device(), size=size)
     if world.spare:
         return {}
-    wait_for_storage(config.data.train, config.train.storage_patience)
+    needed = (*(storage.join(url, INDEX) for url in (config.data.train, config.data.val)), config.run_url)
+    wait_for_storage(needed, config.train.storage_patience)
     report = (lambda metrics: ray.train.report(dict(metrics))) if payload["followed"] else (lambda metrics: None)
     outcome = work(payload, world, report=report, replaced=True)
     return {"outcome": asdict(outcome), "workers": size}
 
 
-def wait_for_storage(url: str, patience: float) -> None:
-    """Return when the shards at the URL can be read: a store that went away ended the steps, but is waited for.
+def wait_for_storage(urls: Iterable[str], patience: float) -> None:
+    """Return when all stores of these URLs answer: one that went away ended the steps, but is waited for.
 
     Raises:
         ConnectionError: it did not come back in so many seconds.
     """
     until = time.monotonic() + patience
-    while True:
-        try:
-            storage.exists(storage.join(url, INDEX))
-            return
-        except ConnectionError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(2)
+    for url in urls:
+        while True:
+            try:
+                storage.exists(url)
+                break
+            except ConnectionError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(2)
 
 
 def work(
@@ -194,12 +203,19 @@ def connect_to_ray() -> None:
 def use_gpus(config: Config, resources: Mapping[str, float]) -> bool:
     """Whether workers get a GPU each.
 
+    A cluster that was joined (RAY_ADDRESS) may bring nodes once they are asked for: `cuda` waits for them.
+
     Raises:
-        ValueError: GPUs are asked for and the cluster has none.
+        ValueError: GPUs are asked for and this machine, which is the whole cluster, has none.
     """
-    there = resources.get("GPU", 0) > 0
+    there, joined = resources.get("GPU", 0) > 0, "RAY_ADDRESS" in os.environ
     if config.train.device == "cuda" and not there:
-        raise ValueError("train.device is cuda and the cluster has no GPU: take auto or cpu, or add GPU nodes")
+        if not joined:
+            raise ValueError("train.device is cuda and the cluster has no GPU: take auto or cpu, or add GPU nodes")
+        log.warning("the cluster has no GPU now: workers wait for nodes that bring them")
+        return True
+    if config.train.device == "auto" and not there and joined:
+        log.warning("the cluster has no GPU now: training on CPUs; train.device=cuda waits for nodes with GPUs")
     return there and config.train.device != "cpu"
 
 
@@ -218,6 +234,12 @@ def asking_to_stop_on_sigterm(lease: Lease) -> Iterator[None]:
 
 
 def _root(error: BaseException) -> str:
-    failures = getattr(error, "worker_failures", None)
-    first = next(iter(failures.values())) if failures else getattr(error, "controller_failure", error)
-    return str(first).strip().splitlines()[-1]
+    """What ended a run, in a line: of several workers' errors the one that the others are likely to follow from."""
+    failures = getattr(error, "worker_failures", None) or [getattr(error, "controller_failure", error)]
+    first = min(failures.values() if isinstance(failures, dict) else failures, key=_follows)
+    return ([line for line in str(first).splitlines() if line.strip()] or [repr(first)])[-1].strip()
+
+
+def _follows(error: BaseException) -> int:
+    """How likely an error is the end of another worker only: torch raises RuntimeError where a partner is lost."""
+    return 0 if isinstance(error, ValueError | HopelessError) else 2 if isinstance(error, RuntimeError) else 1

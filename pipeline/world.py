@@ -48,14 +48,6 @@ class World:
         """Whether this is the worker that writes."""
         return self.rank == 0
 
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is set on any worker: the same answer on all. A collective."""
-        if self.control is None:
-            return flag
-        value = torch.tensor([flag], dtype=torch.uint8)
-        dist.all_reduce(value, op=dist.ReduceOp.MAX, group=self.control)
-        return bool(value.item())
-
     def gather(self, value: Any) -> list[Any]:
         """Every worker's value by rank on the first worker, an empty list on the others. A collective."""
         if self.control is None:

@@ -307,6 +307,8 @@ def test_no_device_synchronisation() -> None:
         ({"push_margin": -1}, "loss.push_margin is -1"),
         ({"tag_weight": float("nan")}, "loss.tag_weight is nan"),
         ({"positive_weight": -2}, "loss.positive_weight is -2; it must be 0 or above"),
+        ({"push_margin": float("inf")}, "loss.push_margin is inf; it must be above 0 and finite"),
+        ({"tag_weight": float("inf")}, "loss.tag_weight is inf; it must be 0 or above and finite"),
     ],
 )
 def test_settings_out_of_range_are_named(setting: dict[str, Any], message: str) -> None:

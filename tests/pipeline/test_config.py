@@ -30,6 +30,22 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed() -> None:
         parse(LEAST | {"optim": {"lr": -1}})
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        "train.epochs=.inf",
+        "optim.grad_clip=.nan",
+        "loss.sigma=.inf",
+        "augment.rotation=.nan",
+        "optim.milestones=[.nan]",
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(item: str) -> None:
+    key, _, value = item.partition("=")
+    with pytest.raises(ValueError, match=rf"{key}\S*: got {value.strip('[].')}; input should be a finite number"):
+        parse(override(LEAST, [item]))
+
+
 def test_a_choice_names_its_choices() -> None:
     with pytest.raises(ValueError, match=r"optim\.name: got 'sgd'; input should be 'adam' or 'adamw'"):
         parse(LEAST | {"optim": {"name": "sgd"}})

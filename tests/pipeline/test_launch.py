@@ -130,6 +130,43 @@ def test_gpus_that_are_not_there_are_told(drawn_shards: Path, tmp_path: Path) ->
     assert launch.use_gpus(config, {"GPU": 1.0})
 
 
+def test_a_cluster_that_may_grow_is_waited_for(
+    drawn_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert launch.use_gpus(config_of(drawn_shards, str(tmp_path), device="cuda"), {"CPU": 4.0})
+    assert not launch.use_gpus(config_of(drawn_shards, str(tmp_path), device="auto"), {"CPU": 4.0})
+    assert not launch.use_gpus(config_of(drawn_shards, str(tmp_path), device="cpu"), {"CPU": 4.0})
+    assert ["wait for nodes" in caplog.messages[0], "training on CPUs" in caplog.messages[1]] == [True, True]
+    assert len(caplog.messages) == 2
+
+
+def test_synchronised_batch_norm_on_cpus_is_refused_before_the_start(
+    drawn_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "connect_to_ray", lambda: None)
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
+    with pytest.raises(ValueError, match=r"sync_batchnorm is set and workers are on CPUs"):
+        launch.run_on_ray(config_of(drawn_shards, str(tmp_path), workers=2, sync_batchnorm=True))
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ([RuntimeError("Connection closed by peer"), ValueError("a shard\nhas another sha256")], "has another sha256"),
+        ([RuntimeError("Connection closed by peer"), ConnectionError("the store is away")], "the store is away"),
+        ([RuntimeError("Connection closed by peer"), HopelessError("20 steps in a row")], "20 steps in a row"),
+        ([RuntimeError("the first"), RuntimeError("the second")], "the first"),
+        ([AssertionError()], "AssertionError()"),
+    ],
+)
+def test_a_failed_run_names_what_the_other_errors_follow_from(errors: list[Exception], told: str) -> None:
+    from ray.train import ControllerError, WorkerGroupError
+
+    assert launch._root(WorkerGroupError("all", dict(enumerate(errors)))) == told
+    assert launch._root(ControllerError(ValueError("wrong"))) == "wrong"
+
+
 def test_a_job_servers_address_is_no_cluster_to_join(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
@@ -225,7 +262,7 @@ def test_a_run_on_ray_outlives_its_workers_and_tells_every_row_once(
     assert run.data.params["train.steps"] == "40"
 
 
-def test_a_store_that_comes_back_is_waited_for(drawn_shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stores_that_come_back_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     tries = []
 
     def away_twice(url: str) -> bool:
@@ -236,8 +273,8 @@ def test_a_store_that_comes_back_is_waited_for(drawn_shards: Path, monkeypatch: 
 
     monkeypatch.setattr("pipeline.storage.exists", away_twice)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    launch.wait_for_storage("s3://shards", patience=60)
-    assert tries == ["s3://shards/index.json"] * 3
+    launch.wait_for_storage(["s3://shards/index.json", "s3://runs/a"], patience=60)
+    assert tries == ["s3://shards/index.json"] * 3 + ["s3://runs/a"]
     tries.clear()
     with pytest.raises(ConnectionError):
-        launch.wait_for_storage("s3://shards", patience=-1)
+        launch.wait_for_storage(["s3://shards/index.json"], patience=-1)

@@ -111,7 +111,6 @@ def test_a_bad_step_of_one_worker_is_skipped_on_all(drawn_shards: Path, tmp_path
 def test_a_worker_alone_agrees_with_itself() -> None:
     world = World()
     assert world.first
-    assert world.any(True)
     assert world.gather(3) == [3]
     assert world.from_first("a") == "a"
     assert Vote(world).cast(True)

@@ -68,7 +68,7 @@ class Saver:
         self._thread.join(max(0.0, self._until - time.monotonic()))
         if self.failed:
             raise self.failed
-        if self._thread.is_alive():
+        if self._waiting:
             raise ConnectionError(f"checkpoints of {self._run_url} could not be written within {patience:.0f} s")
 
     def _work(self) -> None:

@@ -191,20 +191,34 @@ def check_detections(truth: Truth, detections: Sequence[Detection]) -> None:
     """
     known = {image["id"] for image in truth["images"]}
     for i, detection in enumerate(detections):
+        if not isinstance(detection, Mapping):
+            raise ValueError(f"detection {i} is {detection!r:.60}; it must be an object with image_id and keypoints")
         missing = [key for key in ("image_id", "category_id", "keypoints", "score") if key not in detection]
         if missing:
             raise ValueError(f"detection {i} has no {', '.join(missing)}; COCO's results form needs it")
         name = f"detection {i} (image {detection['image_id']})"
-        if detection["image_id"] not in known:
+        image_id = detection["image_id"]
+        if type(image_id) is bool or not isinstance(image_id, int | np.integer) or image_id not in known:
             raise ValueError(f"{name}: the truth holds no such image; were other images detected than are scored?")
         if detection["category_id"] != PERSON:
             raise ValueError(f"{name} has category {detection['category_id']}; people are category {PERSON}")
-        if len(detection["keypoints"]) != 3 * K:
-            raise ValueError(f"{name} has {len(detection['keypoints'])} keypoint numbers; it must have {3 * K}")
-        if not np.isfinite(detection["keypoints"]).all():
+        keypoints = detection["keypoints"]
+        count = len(keypoints) if isinstance(keypoints, Sequence | np.ndarray) else "no"
+        if count != 3 * K:
+            raise ValueError(f"{name} has {count} keypoint numbers; it must have {3 * K}")
+        if not _finite(keypoints, (3 * K,)):
             raise ValueError(f"{name} has a keypoint that is not a finite number")
-        if not np.isfinite(detection["score"]):
-            raise ValueError(f"{name} has score {detection['score']}; it must be a finite number")
+        if not _finite(detection["score"], ()):
+            raise ValueError(f"{name} has score {detection['score']!r}; it must be a finite number")
+
+
+def _finite(values: Any, shape: tuple[int, ...]) -> bool:
+    """Whether these are numbers, not text that looks like them."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of unlike lengths
+        return False
+    return array.shape == shape and array.dtype.kind in "iuf" and bool(np.isfinite(array).all())
 
 
 def _image_ids(truth: Truth, image_ids: Sequence[int] | None) -> list[int]:

@@ -176,12 +176,25 @@ def test_no_detections_or_no_people_give_an_empty_matrix() -> None:
         ({"keypoints": [float("nan")] * 51}, "keypoint that is not a finite number"),
         ({"score": float("nan")}, "has score nan"),
         ({"score": float("inf")}, "has score inf"),
+        ({"image_id": True}, r"detection 1 \(image True\): the truth holds no such image"),
+        ({"image_id": [1]}, "the truth holds no such image"),
+        ({"keypoints": None}, "has no keypoint numbers; it must have 51"),
+        ({"keypoints": ["1.0"] * 51}, "keypoint that is not a finite number"),
+        ({"keypoints": [None] * 51}, "keypoint that is not a finite number"),
+        ({"keypoints": [[1.0], *[1.0] * 50]}, "keypoint that is not a finite number"),
+        ({"score": "0.5"}, "has score '0.5'"),
+        ({"score": None}, "has score None"),
     ],
 )
 def test_a_malformed_detection_is_named(change: dict[str, Any], message: str) -> None:
     for judge in (score, image_oks):
         with pytest.raises(ValueError, match=message):
             judge(dataset(annotated()), [found(), found(**change)])
+
+
+def test_a_result_that_is_no_object_is_named() -> None:
+    with pytest.raises(ValueError, match="detection 1 is 5; it must be an object"):
+        score(dataset(annotated()), [found(), 5])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("field", ["image_id", "category_id", "keypoints", "score"])

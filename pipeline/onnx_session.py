@@ -133,8 +133,7 @@ def is_onnx(url: str) -> bool:
 
 def describe(model: ModelConfig, *, size: int, precision: str, step: int, sha256: str) -> Card:
     """The card of a network of this version."""
-    from importlib.metadata import version
-
+    from lhrnet import __version__
     from lhrnet.coco import KEYPOINTS
     from lhrnet.images import MEAN, STD
 
@@ -145,7 +144,7 @@ def describe(model: ModelConfig, *, size: int, precision: str, step: int, sha256
         precision=precision,
         keypoints=KEYPOINTS,
         normalisation=f"(RGB / 255 - {list(MEAN)}) / {list(STD)}, inside the graph",
-        version=version("lightweight-hrnet"),
+        version=__version__,
         step=step,
         sha256=sha256,
     )

@@ -1,5 +1,6 @@
 """The images are built as a registry and a scanner want them."""
 
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -50,6 +51,29 @@ def test_mlflows_image_is_the_mlflow_that_clients_have() -> None:
     assert pinned
     assert f"mlflow=={pinned[1]}" in (ROOT / "infra" / "mlflow" / "Dockerfile").read_text()
     assert f"newTag: {pinned[1]}" in (ROOT / "k8s" / "mlflow" / "kustomization.yaml").read_text()
+
+
+def test_runs_of_the_image_record_the_revision_that_the_page_builds_it_with() -> None:
+    lines = (ROOT / "infra" / "Dockerfile").read_text().splitlines()
+    last = len(lines) - 1 - lines[::-1].index("ARG REVISION=unknown")
+    assert last > max(number for number, line in enumerate(lines) if line.startswith("FROM"))
+    assert lines.index("ENV LHRNET_REVISION=${REVISION}") > lines.index("COPY pipeline pipeline"), "a rebuild is short"
+    page = (ROOT / "k8s" / "README.md").read_text()
+    assert page.count("docker build") == page.count("--build-arg REVISION=$REVISION")
+
+
+def test_the_code_needs_no_install_step_to_know_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    from lhrnet import __version__
+    from lhrnet.network import ModelConfig
+    from pipeline.onnx_session import describe
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    card = describe(ModelConfig(), size=512, precision="fp32", step=1, sha256="")
+    assert card.version == __version__ == project["version"]
 
 
 def test_the_build_sees_only_what_it_copies() -> None:

@@ -1,6 +1,8 @@
 """Every overlay rendered once a session; skipped, with the reason, where kubectl is not installed."""
 
+import base64
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -25,8 +27,10 @@ def kubectl() -> None:
 
 @pytest.fixture(scope="session")
 def rendered(kubectl: None) -> dict[str, list[Document]]:
-    """Every overlay, and MLflow, by name."""
-    folders = {name: K8S / "overlays" / name for name in OVERLAYS} | {"mlflow": K8S / "mlflow"}
+    """Every overlay, MLflow and the namespaces, by name."""
+    folders = {name: K8S / "overlays" / name for name in OVERLAYS}
+    folders |= {"mlflow": K8S / "mlflow", "local-mlflow": K8S / "overlays" / "local-cpu" / "mlflow"}
+    folders["namespaces"] = K8S / "namespaces"
     return {name: render(folder) for name, folder in folders.items()}
 
 
@@ -50,7 +54,7 @@ def changed(kubectl: None, tmp_path_factory: pytest.TempPathFactory) -> Callable
     return render_changed
 
 
-@pytest.fixture(scope="session", params=[*OVERLAYS, "gpu-mixed+kueue+monitoring"])
+@pytest.fixture(scope="session", params=[*OVERLAYS, "gpu-spot+kueue+monitoring"])
 def overlay(
     request: pytest.FixtureRequest, rendered: dict[str, list[Document]], changed: Callable[..., list[Document]]
 ) -> list[Document]:
@@ -60,15 +64,41 @@ def overlay(
 
 
 @pytest.fixture(scope="session")
-def secrets(kubectl: None) -> dict[tuple[str, str], set[str]]:
-    """Keys of every Secret that the example makes, by namespace and name."""
-    done = subprocess.run(
-        ["sh", str(K8S / "examples" / "secrets.sh"), str(K8S / "examples" / "secrets.env.example")],
-        env={**os.environ, "WITH_OBJECT_STORE": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+def awkward() -> str:
+    """A password with all that a shell or JSON would read its own meaning into."""
+    return 'pa$$word `id` "two words" \'n\\n #x=1'
+
+
+@pytest.fixture(scope="session")
+def make_secrets(kubectl: None) -> Callable[[Path], subprocess.CompletedProcess[str]]:
+    """Run the example's script on a file."""
+
+    def run(file: Path) -> subprocess.CompletedProcess[str]:
+        command = ["sh", str(K8S / "examples" / "secrets.sh"), str(file)]
+        env = {**os.environ, "WITH_OBJECT_STORE": "1"}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def secrets(
+    make_secrets: Callable[[Path], subprocess.CompletedProcess[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+    awkward: str,
+) -> dict[tuple[str, str], dict[str, str]]:
+    """Every Secret that the example makes once it is filled in, by namespace and name."""
+    file = tmp_path_factory.mktemp("secrets") / "secrets.env"
+    example = (K8S / "examples" / "secrets.env.example").read_text()
+    filled, places = re.subn(r"=change-me.*", lambda _: f"={awkward}", example)
+    assert places > 3
+    file.write_text(filled)
+    done = make_secrets(file)
+    assert done.returncode == 0, done.stderr
     made = [document for document in yaml.safe_load_all(done.stdout) if document]
-    return {(item["metadata"]["namespace"], item["metadata"]["name"]): set(item["data"]) for item in made}
+    return {
+        (item["metadata"]["namespace"], item["metadata"]["name"]): {
+            key: base64.b64decode(value).decode() for key, value in item["data"].items()
+        }
+        for item in made
+    }

@@ -15,8 +15,8 @@ OPERATORS = re.compile(r"[;&|`<>]|\$\(")
 
 @pytest.fixture(scope="session")
 def everything(overlay: list[Document], rendered: dict[str, list[Document]]) -> list[Document]:
-    """An overlay and MLflow: what stands on one cluster."""
-    return [*overlay, *rendered["mlflow"]]
+    """Namespaces, an overlay and MLflow: what stands on one cluster."""
+    return [*rendered["namespaces"], *overlay, *rendered["mlflow"]]
 
 
 def of_kind(documents: list[Document], kind: str) -> list[Document]:
@@ -52,9 +52,22 @@ def test_every_namespace_enforces_the_restricted_level_and_denies_traffic_by_def
         for policy in of_kind(everything, "NetworkPolicy")
         if policy["spec"]["podSelector"] == {} and set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
     }
+    there = {namespace["metadata"]["name"] for namespace in of_kind(everything, "Namespace")}
     for namespace in of_kind(everything, "Namespace"):
         assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-        assert namespace["metadata"]["name"] in denied
+    for where in {namespace for namespace, _, _ in pods(everything)}:
+        assert where in there
+        assert where in denied
+
+
+def test_what_is_deleted_with_an_overlay_or_mlflow_leaves_disks_and_secrets(
+    overlay: list[Document], rendered: dict[str, list[Document]]
+) -> None:
+    for document in [*overlay, *rendered["mlflow"]]:
+        assert document["kind"] not in ("Namespace", "PersistentVolumeClaim", "Secret"), document["metadata"]["name"]
+        if document["kind"] == "StatefulSet":
+            kept = document["spec"]["persistentVolumeClaimRetentionPolicy"]
+            assert kept == {"whenDeleted": "Retain", "whenScaled": "Retain"}
 
 
 def test_every_container_states_what_it_takes_so_that_the_quota_lets_it_in(everything: list[Document]) -> None:
@@ -94,14 +107,14 @@ def test_the_stated_ray_is_the_one_in_the_image(everything: list[Document]) -> N
 
 
 def test_every_secret_and_configmap_that_a_pod_names_is_there_with_its_keys(
-    everything: list[Document], secrets: dict[tuple[str, str], set[str]]
+    everything: list[Document], secrets: dict[tuple[str, str], dict[str, str]]
 ) -> None:
     maps = {
         (item["metadata"]["namespace"], item["metadata"]["name"]): set(item["data"])
         for item in of_kind(everything, "ConfigMap")
     }
     for namespace, where, template in pods(everything):
-        wanted: list[tuple[dict[Any, set[str]], str, str | None]] = []
+        wanted: list[tuple[dict[Any, Any], str, str | None]] = []
         for container in containers(template):
             for source in container.get("envFrom", []):
                 for kind, known in (("secretRef", secrets), ("configMapRef", maps)):
@@ -147,7 +160,8 @@ def test_nothing_runs_and_nothing_costs_until_a_job_is_started(overlay: list[Doc
             assert document["spec"]["suspend"] is True, document["metadata"]["name"]
     for where, cluster in ray_clusters(overlay):
         for group in cluster["workerGroupSpecs"]:
-            assert group["minReplicas"] == group["replicas"] == 0, where
+            assert group["minReplicas"] == 0, where
+            assert group["replicas"] == 0 or not cluster["enableInTreeAutoscaling"], where
             assert group["maxReplicas"] > 0, where
 
 
@@ -198,7 +212,10 @@ def test_gpu_type_and_count_come_from_one_file(rendered: dict[str, list[Document
             if "nvidia.com/gpu" not in container["resources"]["limits"]:
                 continue
             groups += 1
-            assert container["resources"]["limits"]["nvidia.com/gpu"] == size["LHRNET_GPUS"], where
+            of_size = {"nvidia.com/gpu": "LHRNET_GPUS", "cpu": "LHRNET_CPUS", "memory": "LHRNET_MEMORY"}
+            for resource, key in of_size.items():
+                assert container["resources"]["limits"][resource] == size[key], where
+                assert container["resources"]["requests"][resource] == size[key], where
             assert group["template"]["spec"]["nodeSelector"]["nvidia.com/gpu.product"] == size["LHRNET_GPU_TYPE"]
             assert group["maxReplicas"] == int(size["LHRNET_PODS"]), where
     assert groups >= 6
@@ -236,25 +253,6 @@ def test_the_cpu_overlay_asks_for_no_gpu_and_little_memory(rendered: dict[str, l
             assert gigabytes(container["resources"]["requests"]["memory"]) <= 3, where
 
 
-@pytest.mark.parametrize(
-    ("secret", "keys"),
-    [
-        (("lhrnet", "lhrnet-s3"), {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}),
-        (("lhrnet", "lhrnet-mlflow"), {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}),
-        (("mlflow", "mlflow-s3"), {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}),
-        (
-            ("mlflow", "mlflow-auth"),
-            {"MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"},
-        ),
-        (("object-store", "object-store-s3"), {"s3.json"}),
-    ],
-)
-def test_secrets_hold_what_programs_read_from_their_environment(
-    secrets: dict[tuple[str, str], set[str]], secret: tuple[str, str], keys: set[str]
-) -> None:
-    assert secrets[secret] == keys
-
-
 @pytest.mark.parametrize("verb", ["shard", "train", "tune", "evaluate", "submit", "promote"])
 def test_every_entrypoint_is_a_command_line_that_lhrnet_takes(overlay: list[Document], verb: str) -> None:
     from typer.main import get_command
@@ -282,6 +280,8 @@ def test_every_entrypoint_is_a_command_line_that_lhrnet_takes(overlay: list[Docu
         assert settings.storage == f"s3://{env['LHRNET_BUCKET']}/runs"
         assert settings.name == env["LHRNET_RUN"]
         assert settings.stream.cache == "/cache"
+        if verb in ("train", "tune") and "LHRNET_CPUS" in env:
+            assert float(env["LHRNET_CPUS"]) >= int(env["LHRNET_GPUS"]) * settings.train.cpus_per_worker
         for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]:
             [volume] = [volume for volume in group["template"]["spec"]["volumes"] if volume["name"] == "cache"]
             # a pod that outgrows its volume is evicted

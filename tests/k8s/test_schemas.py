@@ -50,7 +50,7 @@ def test_every_document_of_every_overlay_is_known_to_kubernetes(overlay: list[Do
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_mlflow_is_known_to_kubernetes(rendered: dict[str, list[Document]], version: str) -> None:
     assert len(rendered["mlflow"]) > 10
-    for document in rendered["mlflow"]:
+    for document in [*rendered["mlflow"], *rendered["local-mlflow"], *rendered["namespaces"]]:
         assert_fits(document, version)
 
 

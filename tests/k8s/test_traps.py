@@ -48,8 +48,7 @@ def test_a_jobs_cluster_goes_away_by_exactly_one_rule(overlay: list[Document]) -
 def test_what_needs_autoscaler_v2_has_it(overlay: list[Document]) -> None:
     for where, cluster in ray_clusters(overlay):
         needs = [group for group in cluster["workerGroupSpecs"] if {"idleTimeoutSeconds", "priority"} & set(group)]
-        assert needs, where
-        assert cluster["enableInTreeAutoscaling"] is True, where
+        assert bool(needs) is cluster["enableInTreeAutoscaling"], where
         assert cluster["autoscalerOptions"]["version"] == "v2", "accepted without it, and never reconciled"
 
 
@@ -122,7 +121,7 @@ def test_rays_own_probes_are_left_alone_and_the_image_has_what_they_call(overlay
 
 def test_ray_is_entered_by_token_only(overlay: list[Document]) -> None:
     for where, cluster in ray_clusters(overlay):
-        assert cluster["authOptions"] == {"mode": "token"}, where
+        assert cluster["authOptions"]["mode"] == "token", where
 
 
 def test_spot_comes_first_where_both_kinds_of_nodes_are_used(rendered: dict[str, list[Document]]) -> None:
@@ -163,34 +162,103 @@ def test_clients_name_mlflow_as_its_server_allows(overlay: list[Document], rende
     assert server["MLFLOW_ARTIFACTS_DESTINATION"].startswith("s3://")
 
 
-@pytest.mark.parametrize(
-    ("source", "target", "port"),
-    [("submitter", "head", 8265), ("monitoring", "ray", 8080), ("kuberay-system", "head", 8265), ("ray", "ray", None)],
-)
-def test_the_traffic_that_ray_needs_is_let_in(
-    overlay: list[Document], source: str, target: str, port: int | None
-) -> None:
-    labels = {
-        "ray": {"ray.io/is-ray-node": "yes"},
-        "head": {"ray.io/node-type": "head"},
-        "submitter": {"ray.io/originated-from-crd": "RayJob"},
-    }
-    for policy in overlay:
-        if policy["kind"] != "NetworkPolicy" or policy["spec"]["podSelector"].get("matchLabels") != labels[target]:
+WORLD = "0.0.0.0/0"
+LABELS = {
+    "ray": {"ray.io/is-ray-node": "yes"},
+    "head": {"ray.io/node-type": "head"},
+    "submitter": {"ray.io/originated-from-crd": "RayJob"},
+    "mlflow": {"app.kubernetes.io/name": "mlflow"},
+    "postgres": {"app.kubernetes.io/name": "postgres"},
+    "any": {},
+}
+SPACES = {"dns": "kube-system", "store": "object-store", "monitoring": "monitoring", "kuberay-system": "kuberay-system"}
+
+
+def lets(documents: list[Document], direction: str, whose: str, peer: str, port: int | None, namespace: str) -> bool:
+    """Whether a policy for the pods of `whose` has a rule for this peer and port; None: every port."""
+    entries = {"ingress": "from", "egress": "to"}
+    for policy in documents:
+        if policy["kind"] != "NetworkPolicy" or policy["metadata"]["namespace"] != namespace:
             continue
-        for rule in policy["spec"].get("ingress", []):
-            ports = [entry["port"] for entry in rule.get("ports", [])]
-            for peer in rule["from"]:
-                pod = peer.get("podSelector", {}).get("matchLabels")
-                space = peer.get("namespaceSelector", {}).get("matchLabels", {})
-                named = labels.get(source) == pod if source in labels else source in space.values()
-                if named and (ports == [port] or (port is None and not ports)):
-                    return
-    pytest.fail(f"no NetworkPolicy lets {source} reach {target} on {port or 'every port'}")
+        if policy["spec"]["podSelector"].get("matchLabels", {}) != LABELS[whose]:
+            continue
+        assert direction.capitalize() in policy["spec"]["policyTypes"] or direction not in policy["spec"]
+        for rule in policy["spec"].get(direction, []):
+            ports = {entry["port"] for entry in rule.get("ports", [])}
+            if (port in ports) if port else not ports:
+                for entry in rule[entries[direction]]:
+                    space = set(entry.get("namespaceSelector", {}).get("matchLabels", {}).values())
+                    pod = entry.get("podSelector", {}).get("matchLabels")
+                    if (
+                        entry.get("ipBlock") == {"cidr": peer}
+                        or (peer in LABELS and pod == LABELS[peer])
+                        or SPACES.get(peer, "") in space
+                    ):
+                        return True
+    return False
 
 
-def test_kueue_gets_every_job_by_its_label(changed: Callable[..., list[Document]]) -> None:
-    documents = changed("gpu-ondemand", "kueue")
+@pytest.mark.parametrize(
+    ("direction", "whose", "peer", "port"),
+    [
+        ("ingress", "head", "submitter", 8265),
+        ("ingress", "ray", "monitoring", 8080),
+        ("ingress", "head", "kuberay-system", 8265),
+        ("ingress", "ray", "ray", None),
+        ("egress", "ray", "ray", None),
+        ("egress", "any", "dns", 53),
+        ("egress", "submitter", "head", 8265),
+        ("egress", "head", WORLD, 6443),
+        ("egress", "head", WORLD, 443),
+        ("egress", "ray", "mlflow", 5000),
+        ("egress", "ray", "store", 8333),
+        ("egress", "ray", WORLD, 443),
+        ("egress", "ray", WORLD, 80),
+    ],
+)
+def test_the_traffic_that_ray_needs_is_let_through(
+    overlay: list[Document], direction: str, whose: str, peer: str, port: int | None
+) -> None:
+    assert lets(overlay, direction, whose, peer, port, "lhrnet")
+
+
+@pytest.mark.parametrize(
+    ("direction", "whose", "peer", "port"),
+    [
+        ("egress", "mlflow", "dns", 53),
+        ("egress", "mlflow", "postgres", 5432),
+        ("egress", "mlflow", "store", 8333),
+        ("egress", "mlflow", WORLD, 443),
+        ("ingress", "postgres", "mlflow", 5432),
+    ],
+)
+def test_the_traffic_that_mlflow_needs_is_let_through(
+    rendered: dict[str, list[Document]], direction: str, whose: str, peer: str, port: int
+) -> None:
+    assert lets(rendered["mlflow"], direction, whose, peer, port, "mlflow")
+
+
+@pytest.mark.parametrize("name", ["gpu-ondemand", "gpu-spot", "local-cpu"])
+def test_kueue_gets_every_job_as_a_gang_that_it_admits(changed: Callable[..., list[Document]], name: str) -> None:
+    documents = changed(name, "kueue")
     queues = {d["metadata"]["name"] for d in documents if d["kind"] == "LocalQueue"}
+    [queue] = [d["spec"] for d in documents if d["kind"] == "ClusterQueue"]
+    covered = set(queue["resourceGroups"][0]["coveredResources"])
+    assert covered == {entry["name"] for entry in queue["resourceGroups"][0]["flavors"][0]["resources"]}
     for job in jobs(documents):
+        name = job["metadata"]["name"]
         assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] in queues
+        cluster = job["spec"]["rayClusterSpec"]
+        assert cluster["enableInTreeAutoscaling"] is False, "Kueue's webhook refuses it"
+        [group] = cluster["workerGroupSpecs"]
+        assert not {"idleTimeoutSeconds", "priority"} & set(group), "they want an autoscaler"
+        whole = name in ("train", "tune", "shard")
+        assert group["replicas"] == (group["maxReplicas"] if whole else 1), name
+        for _, where, template in pods([job]):
+            for container in containers(template):
+                assert set(container["resources"]["requests"]) <= covered, f"{where}: Kueue has no quota for it"
+
+
+def test_kueue_and_a_choice_between_two_groups_do_not_go_together(changed: Callable[..., list[Document]]) -> None:
+    with pytest.raises(ValueError, match="priority"):
+        changed("gpu-mixed", "kueue")

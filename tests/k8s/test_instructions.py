@@ -1,0 +1,170 @@
+"""The page's steps, the secrets, the rights and the add-ons fit the manifests."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.manifests import Document, containers, pods, ray_clusters
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def of_kind(documents: list[Document], kind: str) -> list[Document]:
+    return [document for document in documents if document["kind"] == kind]
+
+
+def test_the_page_makes_namespaces_before_all_else_and_deletes_them_after_all_else() -> None:
+    page = (ROOT / "k8s" / "README.md").read_text()
+    applied = re.findall(r"kubectl apply --server-side -k (\S+)", page)
+    assert applied[0] == "k8s/namespaces"
+    assert page.index("apply --server-side -k k8s/namespaces") < page.index("docker build")
+    deleted = re.findall(r"kubectl delete -k (\S+)|helm (-n \S+ uninstall)", page)
+    assert deleted[-1][0] == "k8s/namespaces"
+    # a RayJob's finalizer is taken off by the operator, by rights that lie in the namespace
+    assert [uninstall for _, uninstall in deleted].index("-n kuberay-system uninstall") == len(deleted) - 2
+
+
+@pytest.mark.parametrize(
+    ("secret", "keys"),
+    [
+        (("lhrnet", "lhrnet-s3"), {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}),
+        (("lhrnet", "lhrnet-mlflow"), {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}),
+        (("lhrnet", "lhrnet-ray"), {"auth_token"}),
+        (("mlflow", "mlflow-s3"), {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}),
+        (
+            ("mlflow", "mlflow-auth"),
+            {"MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"},
+        ),
+        (("object-store", "object-store-s3"), {"s3.json"}),
+    ],
+)
+def test_secrets_hold_what_programs_read_from_their_environment(
+    secrets: dict[tuple[str, str], dict[str, str]], secret: tuple[str, str], keys: set[str]
+) -> None:
+    assert set(secrets[secret]) == keys
+
+
+def test_a_secret_is_what_was_written_character_by_character(
+    secrets: dict[tuple[str, str], dict[str, str]], awkward: str
+) -> None:
+    assert secrets["mlflow", "mlflow-postgres"]["password"] == awkward
+    assert secrets["lhrnet", "lhrnet-ray"] == {"auth_token": awkward}
+    [identity] = json.loads(secrets["object-store", "object-store-s3"]["s3.json"])["identities"]
+    assert identity["credentials"] == [{"accessKey": awkward, "secretKey": awkward}]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("POSTGRES_PASSWORD=change-me", "POSTGRES_PASSWORD is still 'change-me'"),
+        ("POSTGRES_PASSWORD=", "POSTGRES_PASSWORD is empty"),
+        ("POSTGRES_PASSWORT=x", "'POSTGRES_PASSWORT' is none of"),
+        ("S3_ACCESS_KEY_ID=x", "S3_SECRET_ACCESS_KEY is not set"),
+        ("POSTGRES_PASSWORD", "a line without '='"),
+    ],
+)
+def test_secrets_that_are_not_filled_in_are_refused_and_none_is_printed(
+    make_secrets: Callable[[Path], subprocess.CompletedProcess[str]], tmp_path: Path, line: str, complaint: str
+) -> None:
+    file = tmp_path / "secrets.env"
+    file.write_text(line)
+    done = make_secrets(file)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert complaint in done.stderr
+
+
+def test_the_pages_command_for_the_development_cluster_is_one_that_lhrnet_takes(
+    rendered: dict[str, list[Document]],
+) -> None:
+    from pipeline.config import load
+
+    page = (ROOT / "k8s" / "README.md").read_text().replace("\\\n", " ")
+    found = re.search(r"ray job submit --working-dir \. -- lhrnet train -c (\S+) '(\$LHRNET_SETTINGS)'(.*)", page)
+    assert found
+    documents = rendered["gpu-spot"]
+    [dev] = of_kind(documents, "RayCluster")
+    [head] = dev["spec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    [train] = [job for job in of_kind(documents, "RayJob") if job["metadata"]["name"] == "train"]
+    [submitter] = train["spec"]["submitterPodTemplate"]["spec"]["containers"]
+    assert head["env"] == submitter["env"]
+    maps = {item["metadata"]["name"]: item["data"] for item in of_kind(documents, "ConfigMap")}
+    env = {key: value for name, data in maps.items() if name.startswith("lhrnet-") for key, value in data.items()}
+    env |= {"LHRNET_BUCKET": "acme"}
+    words = re.sub(r"\$\((\w+)\)", lambda name: env[name[1]], head["env"][0]["value"]).split() + found[3].split()
+    config = load(str(ROOT / found[1]), words)
+    assert config.name == "try"
+    assert config.storage == "s3://acme/runs"
+    assert config.data.train.startswith("s3://acme/")
+
+
+@pytest.mark.parametrize(
+    ("overlay_name", "mlflow"),
+    [("gpu-ondemand", "mlflow"), ("gpu-spot", "mlflow"), ("gpu-mixed", "mlflow"), ("local-cpu", "local-mlflow")],
+)
+def test_mlflow_keeps_artifacts_in_the_bucket_and_at_the_endpoint_of_the_runs(
+    rendered: dict[str, list[Document]], overlay_name: str, mlflow: str
+) -> None:
+    [env] = [d["data"] for d in of_kind(rendered[overlay_name], "ConfigMap") if "LHRNET_BUCKET" in d["data"]]
+    [server] = [d["data"] for d in of_kind(rendered[mlflow], "ConfigMap") if "MLFLOW_S3_ENDPOINT_URL" in d["data"]]
+    assert server["MLFLOW_S3_ENDPOINT_URL"] == env["AWS_ENDPOINT_URL"]
+    assert server["MLFLOW_ARTIFACTS_DESTINATION"].startswith(f"s3://{env['LHRNET_BUCKET']}/")
+    assert server["AWS_DEFAULT_REGION"] == env["AWS_DEFAULT_REGION"]
+
+
+def test_one_token_opens_every_dashboard_and_researchers_may_read_no_other_secret(overlay: list[Document]) -> None:
+    for where, cluster in ray_clusters(overlay):
+        assert cluster["authOptions"] == {"mode": "token", "secretName": "lhrnet-ray"}, where
+    [role] = of_kind(overlay, "Role")
+    may = {
+        (group, resource): rule
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert may["", "secrets"]["resourceNames"] == ["lhrnet-ray"]
+    assert may["", "secrets"]["verbs"] == ["get"]
+    # kubectl logs job/train; kubectl apply of a job with the settings it names
+    assert "get" in may["batch", "jobs"]["verbs"]
+    assert "get" in may["", "pods/log"]["verbs"]
+    assert {"create", "patch"} <= set(may["", "configmaps"]["verbs"])
+
+
+def test_a_job_is_applied_again_with_every_setting_that_it_names(overlay: list[Document]) -> None:
+    page = (ROOT / "k8s" / "README.md").read_text()
+    assert "-l 'app.kubernetes.io/component in (settings, train)'" in page
+    settings = {
+        item["metadata"]["name"]
+        for item in of_kind(overlay, "ConfigMap")
+        if item["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "settings"
+    }
+    for _, where, template in pods(overlay):
+        if where.startswith("Ray"):
+            for container in containers(template):
+                names = {s["configMapRef"]["name"] for s in container["envFrom"] if "configMapRef" in s}
+                assert names <= settings, where
+
+
+def test_karpenters_pools_promise_the_labels_that_pods_select_by(rendered: dict[str, list[Document]]) -> None:
+    text = (ROOT / "infra" / "addons" / "karpenter-nodepools.yaml").read_text()
+    promised = []
+    for pool in yaml.safe_load_all(text):
+        template = pool["spec"]["template"]
+        labels = dict(template["metadata"]["labels"])
+        promised.append(labels | {r["key"]: r["values"][0] for r in template["spec"]["requirements"]})
+    for name in ("gpu-ondemand", "gpu-spot", "gpu-mixed"):
+        for _, where, pod in pods(rendered[name]):
+            selector = pod["spec"].get("nodeSelector", {}).items()
+            assert any(selector <= labels.items() for labels in promised), where
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "infra" / "addons").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_add_on_states_its_exact_version_and_the_command_that_installs_it(file: Path) -> None:
+    head = "\n".join(line for line in file.read_text().splitlines() if line.startswith("#"))
+    [installed] = re.findall(r"helm install .+? --version v?(\d+\.\d+\.\d+)", head.replace("\\\n#", ""))
+    assert len(re.findall(rf"\bv?{re.escape(installed)}\b", head)) >= 2

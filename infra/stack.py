@@ -76,7 +76,7 @@ class Stack:
             guarded: end the servers when this process ends, however it ends.
 
         Raises:
-            ValueError: if a name is unknown or a chosen port is taken.
+            ValueError: if a name is unknown, or a chosen port is taken or not the one that running servers have.
             RuntimeError: if a server does not come up; the servers started by this call are ended again.
         """
         wanted = tuple(wanted)
@@ -85,6 +85,12 @@ class Stack:
         needed = {name for service in wanted for name in NEEDS[service]}
         if not self.running:
             self.ports = port_choice.choose(services.PORTS, self._wanted_ports)
+        for name, port in (self._wanted_ports or {}).items():
+            if self.ports.get(name) != port:
+                raise ValueError(
+                    f"port {name}={port} cannot be chosen while servers of {self.folder} run (it is "
+                    f"{self.ports.get(name, 'no name of a port')}); stop them first"
+                )
         self.folder.mkdir(parents=True, exist_ok=True)
         fresh = [name for name in ORDER if name in needed and name not in self.running]
         try:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 import pytest
 
 from infra import services
+from infra.process import Service
 from infra.stack import Stack, main
 
 
@@ -81,6 +83,17 @@ def test_wrong_options_are_refused_in_one_line(
     said = capsys.readouterr().err
     assert complaint in said
     assert said.count("\n") == 1
+
+
+def test_chosen_ports_that_running_servers_do_not_have_are_refused(tmp_path: Path) -> None:
+    me = psutil.Process()
+    stack = Stack(tmp_path, ports={"s3": 21000})
+    stack.running = {"s3": Service(name="s3", pid=me.pid, started=me.create_time(), log="")}
+    stack.ports = dict.fromkeys(services.PORTS, 21000)
+    assert stack.start(["s3"]) is stack
+    stack.ports["s3"] = 21001
+    with pytest.raises(ValueError, match=r"port s3=21000 cannot be chosen while .* \(it is 21001\); stop them first"):
+        stack.start(["s3"])
 
 
 def test_status_and_env_of_a_folder_where_nothing_runs_say_so(

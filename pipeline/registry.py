@@ -11,10 +11,10 @@ name `<model>.moving`, there for the seconds of a move, keeps others from moving
 import contextlib
 import getpass
 import json
+import logging
 import socket
-import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from typing import Any, Literal
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+log = logging.getLogger(__name__)
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")
 STALE_SECONDS = 120
@@ -135,24 +136,50 @@ class Registry:
                     "by now: somebody else promoted meanwhile. Nothing was moved; promote again to compare anew"
                 )
             self.mlflow.set_model_version_tag(self.model, number, "previous", champion or "")
-            return self._move("promote", champion or "", number, reason, still_mine, previous=champion or "")
+            return self._move("promote", champion or "", number, reason, still_mine)
 
-    def rollback(self, reason: str) -> Entry:
-        """Make the champion's predecessor the champion again.
+    def predecessor(self) -> tuple[str, Version]:
+        """The champion's number, and the version that was champion before it.
 
         Raises:
             ValueError: there is no champion, or it has no predecessor.
-            RuntimeError: another move is under way.
+        """
+        champion = self._aliases_checked().get("champion")
+        if champion is None:
+            raise ValueError(f"{self.model} has no champion: there is nothing to roll back")
+        previous = self.get(champion).tags.get("previous", "")
+        if not previous:
+            raise ValueError(f"version {champion} is the first champion of {self.model}: there is none before it")
+        return champion, self.get(previous)
+
+    def rollback(self, reason: str, *, expected: str | None = None) -> Entry:
+        """Make the champion's predecessor the champion again.
+
+        Args:
+            reason: for the record.
+            expected: the champion whose predecessor was looked at; left out, whichever it is.
+
+        Raises:
+            ValueError: there is no champion, or it has no predecessor.
+            RuntimeError: another move is under way, or another champion was made meanwhile.
         """
         with _speaking(self.model), self._moving() as still_mine:
-            champion = self._aliases().get("champion")
-            if champion is None:
-                raise ValueError(f"{self.model} has no champion: there is nothing to roll back")
-            previous = self.get(champion).tags.get("previous", "")
-            if not previous:
-                raise ValueError(f"version {champion} is the first champion of {self.model}: there is none before it")
-            before = self.get(previous).tags.get("previous", "")
-            return self._move("rollback", champion, previous, reason, still_mine, previous=before)
+            champion, previous = self.predecessor()
+            if expected not in (None, champion):
+                raise RuntimeError(
+                    f"version {expected} was to be rolled back, but version {champion} is the champion by now: "
+                    "somebody else moved it meanwhile. Nothing was moved; look with `lhrnet models`"
+                )
+            return self._move("rollback", champion, previous.number, reason, still_mine)
+
+    def settle(self) -> None:
+        """Set what follows from who the champion is, where a move could not end with it.
+
+        Raises:
+            RuntimeError: a move is under way.
+        """
+        with _speaking(self.model), self._moving():
+            self._follow()
 
     def history(self) -> list[Entry]:
         """Every move of the champion, newest first."""
@@ -162,7 +189,7 @@ class Registry:
         return sorted(entries, key=lambda entry: entry.at, reverse=True)
 
     def _move(
-        self, action: Literal["promote", "rollback"], old: str, new: str, reason: str, still_mine: Any, *, previous: str
+        self, action: Literal["promote", "rollback"], old: str, new: str, reason: str, still_mine: Callable[[], None]
     ) -> Entry:
         """Write the entry, set the alias `champion` in one step, then what only follows from it."""
         entry = Entry(
@@ -173,20 +200,46 @@ class Registry:
         self.mlflow.set_registered_model_tag(self.model, key, json.dumps(asdict(entry)))
         try:
             self.mlflow.set_registered_model_alias(self.model, "champion", new)
-        except MlflowException:
-            with contextlib.suppress(MlflowException):
-                self.mlflow.delete_registered_model_tag(self.model, key)
-            raise
+        except MlflowException as error:
+            # the server may have set it and only its answer was lost
+            if self._champion_after(error, new) != new:
+                with contextlib.suppress(MlflowException):
+                    self.mlflow.delete_registered_model_tag(self.model, key)
+                raise
+        try:
+            self._follow()
+        except (MlflowException, ConnectionError) as error:
+            log.warning(
+                "version %s is the champion of %s, but the aliases `previous` and `challenger` could not be set (%s); "
+                "the next promote sets them",
+                *(new, self.model, str(error).splitlines()[0]),
+            )
+        return entry
+
+    def _champion_after(self, error: MlflowException, new: str) -> str:
+        """Who is champion after a step whose answer was an error."""
+        try:
+            return self._aliases().get("champion", "")
+        except MlflowException as again:
+            raise ConnectionError(
+                f"MLflow went away while version {new} was made the champion of {self.model} "
+                f"({str(error).splitlines()[0]}): whether it is, `lhrnet models` tells once MLflow is back"
+            ) from again
+
+    def _follow(self) -> None:
+        """The alias `previous` as the champion's own tag says, and no champion is its own challenger."""
+        aliases = self._aliases()
+        champion = aliases.get("champion")
+        previous = self.get(champion).tags.get("previous", "") if champion else ""
         if previous:
             self.mlflow.set_registered_model_alias(self.model, "previous", previous)
         else:
             self.mlflow.delete_registered_model_alias(self.model, "previous")
-        if self._aliases().get("challenger") == new:
+        if champion and aliases.get("challenger") == champion:
             self.mlflow.delete_registered_model_alias(self.model, "challenger")
-        return entry
 
     @contextlib.contextmanager
-    def _moving(self) -> Iterator[Any]:
+    def _moving(self) -> Iterator[Callable[[], None]]:
         """Nobody else moves meanwhile. Yields a check that this is still so.
 
         Raises:
@@ -202,6 +255,8 @@ class Registry:
             try:
                 self.mlflow.create_registered_model(claim, tags={"token": token, "by": _who()})
             except MlflowException as again:
+                if again.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
                 raise RuntimeError(
                     f"another promotion or rollback of {self.model} is moving the champion; nothing was moved: "
                     "try again in a minute"
@@ -219,10 +274,10 @@ class Registry:
                 self.mlflow.delete_registered_model(claim)
 
     def _break_stale(self, claim: str) -> None:
-        """A claim older than any move takes was left by a process that died."""
+        """A claim older than any move takes was left by a process that died. Both times are of the server's clock."""
         with contextlib.suppress(MlflowException):
-            found = self.mlflow.get_registered_model(claim)
-            if time.time() - found.creation_timestamp / 1000 > STALE_SECONDS:
+            found = self.mlflow.update_registered_model(claim, description="somebody waits for its end")
+            if found.last_updated_timestamp - found.creation_timestamp > 1000 * STALE_SECONDS:
                 self.mlflow.delete_registered_model(claim)
 
     def _aliases_checked(self) -> dict[str, str]:

@@ -1,13 +1,16 @@
 """The registry: aliases move in one step, one mover at a time, with a trail."""
 
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from pipeline import registry as module
 from pipeline.registry import Registry
@@ -144,6 +147,88 @@ def test_a_store_that_goes_away_at_the_move_leaves_champion_and_trail_as_they_we
             versions.promote("2", expected="1", reason="")
     assert _holders(versions) == {"champion": "1", "challenger": None, "previous": None}
     assert len(versions.history()) == 1
+
+
+def test_a_move_whose_answer_was_lost_is_a_move(versions: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions.promote("1", expected=None, reason="")
+    real = versions.mlflow.set_registered_model_alias
+
+    def set_but_not_told(model: str, alias: str, number: str) -> None:
+        real(model, alias, number)
+        if alias == "champion":
+            raise MlflowException("timed out")
+
+    monkeypatch.setattr(versions.mlflow, "set_registered_model_alias", set_but_not_told)
+    assert versions.promote("2", expected="1", reason="").new == "2"
+    assert _holders(versions) == {"champion": "2", "challenger": None, "previous": "1"}
+    assert [entry.new for entry in versions.history()] == ["2", "1"]
+
+
+def test_a_move_of_which_nothing_is_known_says_so(versions: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = versions.mlflow.set_registered_model_alias
+
+    def away_for_good(*args: Any) -> None:
+        raise MlflowException("away")
+
+    def set_and_away(*args: Any) -> None:
+        real(*args)
+        monkeypatch.setattr(versions.mlflow, "get_registered_model", away_for_good)
+        away_for_good()
+
+    monkeypatch.setattr(versions.mlflow, "set_registered_model_alias", set_and_away)
+    with pytest.raises(ConnectionError, match="whether it is, `lhrnet models` tells"):
+        versions.promote("1", expected=None, reason="")
+    monkeypatch.undo()
+    assert [entry.new for entry in versions.history()] == ["1"]
+
+
+def test_a_move_that_could_not_set_what_follows_is_a_move_and_is_settled_later(
+    versions: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    versions.promote("1", expected=None, reason="")
+    versions.promote("2", expected="1", reason="")
+    versions.challenge("3")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            versions.mlflow,
+            "set_registered_model_alias",
+            _fails(versions.mlflow.set_registered_model_alias, "previous"),
+        )
+        assert versions.promote("3", expected="2", reason="").new == "3"
+    assert "version 3 is the champion" in caplog.text
+    assert _holders(versions) == {"champion": "3", "challenger": "3", "previous": "1"}
+    versions.settle()
+    assert _holders(versions) == {"champion": "3", "challenger": None, "previous": "2"}
+
+
+def test_a_claim_is_as_old_as_the_servers_clock_says(versions: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = SimpleNamespace(time=lambda: time.time() + 2 * module.STALE_SECONDS)
+    monkeypatch.setattr(module, "time", fast, raising=False)
+    with versions._moving(), pytest.raises(RuntimeError, match="try again"):
+        versions.promote("1", expected=None, reason="")
+
+
+def test_a_claim_that_the_server_refuses_is_no_other_move(versions: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = versions.mlflow.create_registered_model
+    with versions._moving():
+        calls = iter([real])
+
+        def refused(*args: Any, **more: Any) -> Any:
+            for first in calls:
+                return first(*args, **more)
+            raise MlflowException("not allowed", error_code=PERMISSION_DENIED)
+
+        monkeypatch.setattr(versions.mlflow, "create_registered_model", refused)
+        with pytest.raises(ConnectionError, match="not allowed"):
+            versions.promote("1", expected=None, reason="")
+
+
+def test_a_rollback_of_another_champion_than_was_looked_at_moves_nothing(versions: Registry) -> None:
+    for number, expected in (("1", None), ("2", "1"), ("3", "2")):
+        versions.promote(number, expected=expected, reason="")
+    with pytest.raises(RuntimeError, match="version 2 was to be rolled back, but version 3 is the champion"):
+        versions.rollback("", expected="2")
+    assert _holders(versions)["champion"] == "3"
 
 
 def test_a_rollback_does_not_need_the_alias_previous(versions: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,9 @@ def evaluate(
     protocol: Annotated[str | None, typer.Option(help="plain, flip or multi-scale (left out: the config's).")] = None,
     out: Annotated[
         str | None,
-        typer.Option(help="Storage URL for figures, detections, pictures (left out: in the run's folder)."),
+        typer.Option(
+            help="Storage URL for figures, detections, pictures (left out: in the folder of the checkpoint's run)."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -43,12 +45,13 @@ def evaluate(
     index = read_index(settings.data.val)
     with Progress(index.images, f"evaluate {index.split} ({settings.evaluate.protocol})") as progress:
         found = scored.evaluate(model, settings.data.val, settings.evaluate, index=index, progress=progress.advance)
-    folder = f"evaluation/{index.split}-{settings.evaluate.protocol}"
-    out = out or storage.join(settings.run_url, folder, f"step-{model.step:08d}")
+    label = recording.label(settings.evaluate, model)
+    folder = f"evaluation/{index.split}-{label}"
+    out = out or storage.join(recording.home(model, settings.run_url), folder, f"step-{model.step:08d}")
     content = recording.files(found)
     recording.write(out, content)
     if record:
-        record.metrics(recording.metrics(found), model.step)
+        record.metrics(recording.metrics(found, label), model.step)
         record.artifacts(folder, content)
     result = found.as_dict() | {"out": out, "run": record.page if record else None}
     if as_json:

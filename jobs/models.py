@@ -55,8 +55,11 @@ def models(
         )
     console.print(table)
     for version in versions:
-        made = f"{version.created:%Y-%m-%d %H:%M}, scored {version.tags.get('protocol', 'not yet')}"
-        reason = version.tags.get("decision_reason", "no decision yet")
+        tags = version.tags
+        made = (
+            f"{version.created:%Y-%m-%d %H:%M}, scored {tags.get('protocol', 'not yet')} at {tags.get('size', '?')} px"
+        )
+        reason = tags.get("decision_reason", "no decision yet")
         console.print(f"version {version.number} ({made}): {reason}", soft_wrap=True, markup=False)
     for entry in history:
         console.print(

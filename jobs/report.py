@@ -16,7 +16,10 @@ def report(
     ] = None,
     config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
     pictures: Annotated[int, typer.Option(min=0, help="Images of each kind: worst, best, maps.")] = 4,
-    out: Annotated[str | None, typer.Option(help="Storage URL of the report (left out: in the run's folder).")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Storage URL of the report (left out: in the folder of the first checkpoint's run)."),
+    ] = None,
 ) -> None:
     """Evaluate a checkpoint and write a report: figures, errors and their cost, the worst and the best images.
 
@@ -45,8 +48,9 @@ def report(
         runs.append(reports.gather(name, found, model, pictures=pictures))
     content = reports.build(runs)
     against = "" if len(models) == 1 else "-compared"
-    folder = f"report/{index.split}-{settings.evaluate.protocol}-step-{models[0].step:08d}{against}"
-    out = out or storage.join(settings.run_url, folder)
+    label = recording.label(settings.evaluate, models[0])
+    folder = f"report/{index.split}-{label}-step-{models[0].step:08d}{against}"
+    out = out or storage.join(recording.home(models[0], settings.run_url), folder)
     recording.write(out, content)
     typer.echo(f"report: {storage.join(out, 'report.html')}")
     if record:

@@ -12,12 +12,13 @@ def rollback(
 ) -> None:
     """Put the alias `champion` back on the version that had it before, with an entry in the audit trail.
 
+    That version's files are held against their manifest first.
+
     Example: lhrnet rollback -c jobs/configs/demo.yaml --reason "misses people in profile"
     """
     from pipeline.config import load
-    from pipeline.registry import Registry
-    from pipeline.tracking import connect
+    from pipeline.promotion import rollback as roll_back
 
     settings = load(config, overrides or [])
-    entry = Registry(connect(settings.tracking), settings.gate.model).rollback(reason)
+    entry = roll_back(settings, reason)
     typer.echo(f"version {entry.new} is the champion of {settings.gate.model} again, version {entry.old} was")

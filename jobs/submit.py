@@ -17,7 +17,9 @@ def submit(
     config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
     name: Annotated[str, typer.Option(help="The method's name: letters, digits, '-' and '.'.")] = "lightweight-hrnet",
     val: Annotated[bool, typer.Option("--val", help="Rehearse on the validation split, scored from the zip.")] = False,
-    out: Annotated[str | None, typer.Option(help="Folder for the zip (left out: in the run's folder).")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder for the zip (left out: in the folder of the checkpoint's run).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find the people in the test images and write the submission, checked as COCO's server would.
@@ -55,7 +57,7 @@ def submit(
         found = predict_split(model, url, index, settings.evaluate, progress=progress.advance)
     ids = frozenset(index.image_ids)
     blob = submission.pack(found.detections, split=split, name=name, image_ids=ids)
-    place = storage.join(out or storage.join(settings.run_url, "submissions"), file)
+    place = storage.join(out or storage.join(recording.home(model, settings.run_url), "submissions"), file)
     storage.write_bytes(place, blob)
     about: dict[str, Any] = {
         "file": place,

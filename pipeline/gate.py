@@ -36,7 +36,7 @@ class GateConfig:
     most_params: int | None = None
     """Ceiling for the number of parameters; none when left out."""
     most_macs: int | None = None
-    """Ceiling for the multiply-accumulates of one image; none when left out."""
+    """Ceiling for the multiply-accumulates of one look at an image of the scored size; none when left out."""
     most_latency_ms: float | None = None
     """Ceiling for network plus decoding, milliseconds an image, on the device that scored both; none when left out."""
     most_keypoint_loss: float = 0.05
@@ -76,10 +76,12 @@ class Figures:
     """Mean similarity of each keypoint over the labelled ones, 0 where the person was not found."""
     params: int
     macs: int
-    """Multiply-accumulates of one image at the network's own input size."""
+    """Multiply-accumulates of one look at a square image of the input size that was scored."""
     latency_ms: float
     """Network plus decoding, milliseconds an image."""
     device: str
+    protocol: Mapping[str, Any]
+    """How it was scored: input size, flip, scales, grouping. Models of one comparison may differ in their size."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,6 @@ class Decision:
     champion: Figures | None
     difference: Difference | None
     """The challenger's AP minus the champion's, by a paired bootstrap over images; none for a first model."""
-    protocol: Mapping[str, Any]
     data: Mapping[str, Any]
     """The shards both were scored on: address, split, images, sha256 of the index."""
 
@@ -126,7 +127,6 @@ def decide(
     champion: Figures | None,
     difference: Difference | None,
     *,
-    protocol: Mapping[str, Any],
     data: Mapping[str, Any],
 ) -> Decision:
     """Hold a challenger against the rules.
@@ -136,7 +136,6 @@ def decide(
         challenger: Measured values of the model that wants to be served.
         champion: The same of the model being served; None when there is none, and then only floors and ceilings count.
         difference: Paired bootstrap of the two APs; None exactly when `champion` is.
-        protocol: How both were scored, for the record.
         data: What both were scored on, for the record.
 
     Raises:
@@ -153,7 +152,6 @@ def decide(
         challenger=challenger,
         champion=champion,
         difference=difference,
-        protocol=protocol,
         data=data,
     )
 
@@ -234,8 +232,15 @@ def to_markdown(decision: Decision) -> str:
     lines += ["", f"| figure | version {new.version} | {f'version {old.version}' if old else 'no champion'} | |"]
     lines.append("|---|---|---|---|")
     lines += [_row(name, value, before.get(name)) for name, value in _table(new).items()]
-    settings = (f"{key} {value}" for key, value in (*decision.protocol.items(), *decision.data.items()))
-    return "\n".join([*lines, "", f"Scored with: {', '.join(settings)}.", ""])
+    how = {"Scored": new.protocol}
+    if old and dict(old.protocol) != dict(new.protocol):
+        how = {f"Version {new.version} scored": new.protocol, f"Version {old.version} scored": old.protocol}
+    lines += ["", *(f"{who} with: {_listed(protocol)}." for who, protocol in how.items())]
+    return "\n".join([*lines, f"Data: {_listed(decision.data)}.", ""])
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def _table(figures: Figures) -> dict[str, float]:

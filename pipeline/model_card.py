@@ -30,12 +30,13 @@ of people, and it finds keypoints, not intentions.
 
 ## Data
 
-Trained on `{train}`, tested on {dataset} {split}: {images} images, {people} annotated people and crowds
-(index sha256 `{index}`).
+Trained on `{train}` (index sha256 `{train_index}`), tested on {dataset} {split}: {images} images, {people} annotated
+people and crowds (index sha256 `{index}`).
 
 ## Recipe
 
 {step:,} steps, seed {seed}, code at `{revision}`, checkpoint `{checkpoint}` (sha256 `{sha256}`).
+The code in this folder is of `{package_revision}`.
 
 {settings}
 
@@ -61,7 +62,9 @@ images stand under the terms they have on Flickr; drawn scenes are the project's
 """
 
 
-def render(checkpoint: Checkpoint, evaluation: Evaluation, matches: Matches, *, model: str, revision: str) -> str:
+def render(
+    checkpoint: Checkpoint, evaluation: Evaluation, matches: Matches, *, model: str, origin: Mapping[str, str]
+) -> str:
     """Write the card.
 
     Args:
@@ -69,7 +72,8 @@ def render(checkpoint: Checkpoint, evaluation: Evaluation, matches: Matches, *, 
         evaluation: its figures on the validation split.
         matches: of the same evaluation.
         model: the registered model's name.
-        revision: git revision of the code that registers it.
+        origin: `git_revision` and `data_index_sha256` of the training run, `package_revision` of the code that is
+            packaged with it.
 
     Returns:
         Markdown.
@@ -89,7 +93,9 @@ def render(checkpoint: Checkpoint, evaluation: Evaluation, matches: Matches, *, 
         index=data["index_sha256"][:16],
         step=checkpoint.step,
         seed=config.get("seed", 0),
-        revision=revision,
+        revision=origin["git_revision"],
+        train_index=origin["data_index_sha256"][:16],
+        package_revision=origin["package_revision"],
         checkpoint=checkpoint.url,
         sha256=checkpoint.sha256[:16],
         settings=_settings(config),

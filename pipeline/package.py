@@ -65,6 +65,8 @@ def write(folder: Path, checkpoint: Checkpoint, *, size: int, protocol: str, car
     origin |= {"config": dict(checkpoint.config), "metrics": dict(checkpoint.metrics)}
     (folder / "checkpoint.json").write_text(json.dumps(origin, indent=1))
     (folder / "README.md").write_text(card)
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)
     manifest = json.dumps({"format": 1, "files": {name: _entry(path) for name, path in _files(folder)}}, indent=1)
     (folder / MANIFEST).write_text(manifest)
     return hashlib.sha256(manifest.encode()).hexdigest()
@@ -101,7 +103,7 @@ def verify(folder: Path, *, sha256: str, name: str) -> None:
     if found != sha256:
         raise ValueError(
             f"{name}: its manifest has sha256 {found[:12]} where {sha256[:12] or 'none'} was registered: "
-            "the artifact is not what was registered; register the checkpoint anew"
+            "the artifact is not what was registered; register its checkpoint anew by `lhrnet promote URL`"
         )
     listed: Mapping[str, Mapping[str, Any]] = json.loads(path.read_text())["files"]
     there = {file: _entry(place) for file, place in _files(folder)}
@@ -109,12 +111,12 @@ def verify(folder: Path, *, sha256: str, name: str) -> None:
     if wrong:
         raise ValueError(
             f"{name}: {len(wrong)} files do not fit the manifest's sha256 (such as {wrong[0]}): "
-            "the artifact was changed after it was registered; register the checkpoint anew"
+            "the artifact was changed after it was registered; register its checkpoint anew by `lhrnet promote URL`"
         )
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
     named = [(path.relative_to(folder).as_posix(), path) for path in paths]
     return [(name, path) for name, path in named if name not in (MANIFEST, *FOREIGN)]
 

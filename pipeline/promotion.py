@@ -5,11 +5,12 @@ registered version that nobody serves.
 """
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from mlflow.exceptions import MlflowException
 
@@ -26,7 +27,9 @@ from pipeline.registry import Entry, Registry, Version
 from pipeline.run import revision
 from pipeline.scored import Evaluation, evaluate
 from pipeline.shards import ShardIndex, read_index
+from pipeline.tracking import connect
 
+log = logging.getLogger(__name__)
 CANDIDATE = "candidate"
 
 
@@ -77,7 +80,8 @@ def promote(
         evaluator: how models are scored.
 
     Raises:
-        ValueError: no such version, it is the champion already, or an artifact is not what was registered.
+        ValueError: no such version, it is the champion already, it is served by another protocol, or an artifact is
+            not what was registered.
         FileNotFoundError: there is no such checkpoint, or there are no shards.
         ConnectionError: MLflow or the store is away; nothing was moved.
         RuntimeError: somebody else promoted meanwhile; nothing was moved.
@@ -86,8 +90,10 @@ def promote(
     version, challenger, record, registry = _challenger(config, target)
     champion = registry.holder("champion")
     if version and champion and version.number == champion.number:
+        if not dry_run:
+            registry.settle()
         raise ValueError(f"version {version.number} of {registry.model} is the champion already")
-    served = _download(record, champion, registry.model) if champion else None
+    served = _champion(registry, champion) if champion else None
     new = _score(evaluator, config, challenger, index, "the challenger")
     if version is None and not dry_run:
         version = _register(config, challenger, new, record, registry)
@@ -97,7 +103,7 @@ def promote(
     decision = _decide(config, version.number if version else CANDIDATE, new, champion, old)
     if dry_run or version is None:
         return Outcome(decision=decision, version=version.number if version else CANDIDATE, entry=None, page="")
-    _store(decision, version, record, registry)
+    _store(decision, version, new, record, registry)
     entry = None
     if decision.accepted:
         try:
@@ -110,30 +116,74 @@ def promote(
     return Outcome(decision=decision, version=version.number, entry=entry, page=record.page)
 
 
+def rollback(config: Config, reason: str) -> Entry:
+    """Make the champion's predecessor the champion again, once its artifact is verified.
+
+    Raises:
+        ValueError: there is no champion, it has no predecessor, or that one's artifact is not what was registered.
+        ConnectionError: MLflow or the store is away; nothing was moved.
+        RuntimeError: somebody else moved the champion meanwhile.
+    """
+    registry = Registry(connect(config.tracking), config.gate.model)
+    champion, previous = registry.predecessor()
+    _download(registry, previous)
+    return registry.rollback(reason, expected=champion)
+
+
 def _challenger(config: Config, target: str | None) -> tuple[Version | None, Checkpoint, RunRecord, Registry]:
     """The model that asks, verified, and its version if it has one."""
+    registry = Registry(connect(config.tracking), config.gate.model)
     if target and target.isdecimal():
-        record = RunRecord(config.tracking, config.tree())
-        registry = Registry(record.mlflow, config.gate.model)
         version = registry.get(target)
-        record.run_id = version.run_id
-        return version, _download(record, version, registry.model), record, registry
+        model = _download(registry, version)
+        asked = _serving(config, model)
+        if not _served_as(version, asked):
+            tags = version.tags
+            raise ValueError(
+                f"version {target} of {registry.model} is served by {tags.get('protocol')} at {tags.get('size')} px, "
+                f"and was to be scored by {asked['protocol']} at {asked['size']} px: set evaluate.protocol and "
+                f"evaluate.size to those, or promote its checkpoint {tags.get('checkpoint')} as a version of its own"
+            )
+        return version, model, RunRecord(config.tracking, model.config, run_id=version.run_id), registry
     checkpoint = checkpoints.load(target or config.run_url)
-    record = RunRecord(config.tracking, checkpoint.config)
-    registry = Registry(record.mlflow, config.gate.model)
-    known = [v for v in registry.versions() if v.tags.get("checkpoint_sha256") == checkpoint.sha256]
-    if not known:
-        return None, checkpoint, record, registry
-    return known[0], _download(record, known[0], registry.model), record, registry
+    asked = _serving(config, checkpoint)
+    for version in registry.versions():
+        if version.tags.get("checkpoint_sha256") == checkpoint.sha256 and _served_as(version, asked):
+            try:
+                model = _download(registry, version)
+            except ValueError as error:
+                log.warning("passed over: %s", error)
+                continue
+            return version, model, RunRecord(config.tracking, model.config, run_id=version.run_id), registry
+    return None, checkpoint, RunRecord(config.tracking, checkpoint.config), registry
 
 
-def _download(record: RunRecord, version: Version, model: str) -> Checkpoint:
+def _serving(config: Config, model: Checkpoint) -> dict[str, str]:
+    """How a model is scored, and served if it is registered so, as tags."""
+    return {"protocol": config.evaluate.protocol, "size": str(config.evaluate.size or model.model.side)}
+
+
+def _served_as(version: Version, asked: dict[str, str]) -> bool:
+    return all(version.tags.get(key, value) == value for key, value in asked.items())
+
+
+def _champion(registry: Registry, version: Version) -> Checkpoint:
+    try:
+        return _download(registry, version)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. It is the champion, which nothing can be compared with now: `lhrnet rollback`, or take the "
+            "alias `champion` from it in MLflow"
+        ) from error
+
+
+def _download(registry: Registry, version: Version) -> Checkpoint:
     """A version's model, held against the manifest it was registered with."""
-    name = f"version {version.number} of {model}"
+    name = f"version {version.number} of {registry.model}"
     folder = version.source.removeprefix(f"runs:/{version.run_id}/")
     with tempfile.TemporaryDirectory() as place:
         try:
-            path = record.mlflow.download_artifacts(version.run_id, folder, place)
+            path = registry.mlflow.download_artifacts(version.run_id, folder, place)
         except (MlflowException, OSError) as error:
             raise ConnectionError(f"{name}: its artifact cannot be read ({str(error).splitlines()[0]})") from error
         return package.read(Path(path), sha256=version.tags.get("manifest_sha256", ""), name=name)
@@ -147,40 +197,44 @@ def _score(evaluator: Evaluator, config: Config, model: Checkpoint, index: Shard
 
 def _register(config: Config, model: Checkpoint, new: _Scored, record: RunRecord, registry: Registry) -> Version:
     """Package, upload, register, and read back what was uploaded."""
-    code = revision()
-    card = model_card.render(model, new.evaluation, new.matches, model=registry.model, revision=code)
-    size = config.evaluate.size or model.model.side
+    trained, serving = record.tags(), _serving(config, model)
+    origin = {
+        "git_revision": trained.get("git_revision", "unknown"),
+        "data_index_sha256": trained.get("data_index_sha256", "unknown"),
+        "package_revision": revision(),
+    }
+    card = model_card.render(model, new.evaluation, new.matches, model=registry.model, origin=origin)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "model")
-        sha256 = package.write(folder, model, size=size, protocol=config.evaluate.protocol, card=card)
+        sha256 = package.write(folder, model, size=int(serving["size"]), protocol=serving["protocol"], card=card)
         where = f"model/{sha256[:12]}"
         record.upload(where, folder)
     tags = {
         "checkpoint": model.url,
         "checkpoint_sha256": model.sha256,
         "manifest_sha256": sha256,
-        "git_revision": code,
         "config": json.dumps(dict(model.config), separators=(",", ":"))[:5000],
-        "data": json.dumps(dict(new.evaluation.data)),
         "step": str(model.step),
+        **origin,
+        **serving,
         **figures(new.evaluation),
     }
     version = registry.register(record.run_id, where, tags=tags)
-    _download(record, version, registry.model)
+    _download(registry, version)
     return version
 
 
 def figures(evaluation: Evaluation) -> dict[str, str]:
-    """What a table of versions shows of an evaluation, as tags."""
+    """An evaluation's figures and what they were measured on, as tags of a version."""
     latency = evaluation.predictions.latency
-    values: dict[str, Any] = {"ap": evaluation.scores.ap, "ap50": evaluation.scores.ap50}
     return {
-        **{name: f"{value:.6f}" for name, value in values.items()},
+        **{name: f"{value:.6f}" for name, value in evaluation.scores.as_dict().items()},
         "params": str(evaluation.params),
         "macs": str(evaluation.macs),
         "latency_ms": f"{latency.total_ms:.2f}",
         "device": latency.device,
-        "protocol": str(evaluation.protocol["name"]),
+        "data": json.dumps(dict(evaluation.data)),
+        "val_index_sha256": str(evaluation.data["index_sha256"]),
     }
 
 
@@ -194,12 +248,12 @@ def _decide(config: Config, number: str, new: _Scored, champion: Version | None,
         new.evaluation.figures(number, new.matches),
         old.evaluation.figures(champion.number, old.matches) if old and champion else None,
         difference,
-        protocol=new.evaluation.protocol,
         data=new.evaluation.data,
     )
 
 
-def _store(decision: Decision, version: Version, record: RunRecord, registry: Registry) -> None:
+def _store(decision: Decision, version: Version, new: _Scored, record: RunRecord, registry: Registry) -> None:
+    """Keep the decision with the version, and the figures that it rests on."""
     content = {
         "decision.json": json.dumps(decision.as_dict(), indent=1).encode(),
         "decision.md": to_markdown(decision).encode(),
@@ -208,4 +262,4 @@ def _store(decision: Decision, version: Version, record: RunRecord, registry: Re
     record.artifacts(folder, content)
     word = "accepted" if decision.accepted else "refused"
     tags = {"decision": word, "decision_reason": decision.reason, "decision_files": f"runs:/{version.run_id}/{folder}"}
-    registry.tag(version.number, tags)
+    registry.tag(version.number, figures(new.evaluation) | tags)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from lhrnet.draw import contact_sheet, draw_people
 from lhrnet.person import Person
 from pipeline import storage
+from pipeline.checkpoint import Checkpoint
+from pipeline.evaluate import EvaluateConfig
 from pipeline.pictures import SHOWN_SCORE
 from pipeline.predictions import Predictions
 from pipeline.scored import Evaluation
@@ -63,31 +65,56 @@ def write(url: str, content: Mapping[str, bytes]) -> None:
 class RunRecord:
     """The tracked run of a checkpoint: metrics and artifacts are added to it, its status is left alone.
 
+    A run that is not there is made when the first thing is written to it.
+
     Args:
         tracking: where the server is.
         config: the config that the checkpoint was trained with; its storage and name say which run it is.
+        run_id: the run, where it is known.
 
     Raises:
         ConnectionError, ValueError: as `pipeline.tracking.connect`.
     """
 
-    def __init__(self, tracking: TrackingConfig, config: Mapping[str, Any]) -> None:
+    def __init__(self, tracking: TrackingConfig, config: Mapping[str, Any], *, run_id: str = "") -> None:
         self.mlflow: MlflowClient = connect(tracking)
-        identity = f"{str(config['storage']).rstrip('/')}/{config['name']}".replace("'", "")
+        self.experiment, self.name = tracking.experiment, str(config["name"])
+        self.identity = f"{str(config['storage']).rstrip('/')}/{self.name}".replace("'", "")
+        self.known = run_id or self._find()
+
+    def _find(self) -> str:
         with _speaking("no run can be looked up"):
-            self.experiment = experiment_id(self.mlflow, tracking.experiment)
-            found = self.mlflow.search_runs([self.experiment], f"tags.`{IDENTITY}` = '{identity}'", max_results=1)
-            if found:
-                self.run_id = str(found[0].info.run_id)
-                return
-            made = self.mlflow.create_run(self.experiment, run_name=str(config["name"]), tags={IDENTITY: identity})
-            self.run_id = str(made.info.run_id)
-            self.mlflow.set_terminated(self.run_id)
+            experiment = self.mlflow.get_experiment_by_name(self.experiment)
+            if experiment is None:
+                return ""
+            same = f"tags.`{IDENTITY}` = '{self.identity}'"
+            found = self.mlflow.search_runs([experiment.experiment_id], same, max_results=1)
+            return str(found[0].info.run_id) if found else ""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id. Makes the run where there is none."""
+        if not self.known:
+            with _speaking(f"it made no run {self.name}"):
+                experiment = experiment_id(self.mlflow, self.experiment)
+                made = self.mlflow.create_run(experiment, run_name=self.name, tags={IDENTITY: self.identity})
+                self.mlflow.set_terminated(made.info.run_id)
+            self.known = str(made.info.run_id)
+        return self.known
 
     @property
     def page(self) -> str:
         """The run's page in MLflow's web interface."""
-        return f"{str(self.mlflow.tracking_uri).rstrip('/')}/#/experiments/{self.experiment}/runs/{self.run_id}"
+        with _speaking(f"run {self.run_id} cannot be looked up"):
+            experiment = self.mlflow.get_run(self.run_id).info.experiment_id
+        return f"{str(self.mlflow.tracking_uri).rstrip('/')}/#/experiments/{experiment}/runs/{self.run_id}"
+
+    def tags(self) -> dict[str, str]:
+        """The run's tags; none where there is no run."""
+        if not self.known:
+            return {}
+        with _speaking(f"run {self.known} cannot be looked up"):
+            return dict(self.mlflow.get_run(self.known).data.tags)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Log figures at a training step."""
@@ -111,9 +138,27 @@ class RunRecord:
             self.mlflow.log_artifacts(self.run_id, str(place), folder)
 
 
-def metrics(evaluation: Evaluation) -> dict[str, float]:
+def home(checkpoint: Checkpoint, otherwise: str) -> str:
+    """Where the files of a checkpoint's evaluation belong: its run's folder, or its own where it lies in no run's.
+
+    Args:
+        checkpoint: as it was loaded.
+        otherwise: the folder for one from the web, which cannot be written to.
+    """
+    if checkpoint.url.startswith(("http://", "https://")):
+        return otherwise
+    return checkpoint.url.rpartition("/checkpoints/")[0] or checkpoint.url
+
+
+def label(config: EvaluateConfig, checkpoint: Checkpoint) -> str:
+    """The protocol in names of folders and metrics: with the input size where it is not the network's own."""
+    own = config.size in (None, checkpoint.model.side)
+    return config.protocol if own else f"{config.protocol}-{config.size}"
+
+
+def metrics(evaluation: Evaluation, label: str) -> dict[str, float]:
     """Figures by the names they have in MLflow, e.g. `val2017/plain/ap`."""
-    prefix = f"{evaluation.data['split']}/{evaluation.protocol['name']}"
+    prefix = f"{evaluation.data['split']}/{label}"
     latency = evaluation.predictions.latency
     named = {**evaluation.scores.as_dict(), "network_ms": latency.network_ms, "decode_ms": latency.decode_ms}
     return {f"{prefix}/{name}": value for name, value in named.items()}

@@ -61,7 +61,8 @@ def render(runs: Sequence["RunReport"], figures: Sequence[Drawn]) -> str:
     title = " against ".join(run.name for run in runs)
     about = (
         f"{data['dataset']} {data['split']}, {data['images']:,} images, {data['people']:,} annotated people and "
-        f"crowds. Protocol {first.evaluation.protocol['name']}, input {first.evaluation.protocol['size']} px."
+        f"crowds. Protocol {first.evaluation.protocol['name']}, input "
+        f"{' against '.join(dict.fromkeys(str(run.evaluation.protocol['size']) for run in runs))} px."
     )
     body = [
         f"<h1>{escape(title)}</h1>",
@@ -140,6 +141,7 @@ def _settings(runs: Sequence["RunReport"]) -> str:
         {
             "checkpoint": run.evaluation.checkpoint,
             "training steps": f"{run.evaluation.step:,}",
+            "protocol": f"{run.evaluation.protocol['name']}, input {run.evaluation.protocol['size']} px",
             "flip, scales": f"{run.evaluation.protocol['flip']}, {run.evaluation.protocol['scales']}",
             "grouping": ", ".join(f"{k} {v}" for k, v in run.evaluation.protocol["grouping"].items()),
             "best score threshold": f"{run.threshold:.3f}",

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lhrnet.geometry import input_size
 from lhrnet.inference import PROTOCOLS
 from lhrnet.matching import Matches, match
-from lhrnet.network.profile import profile
+from lhrnet.network.profile import Profile, profile
+from lhrnet.network.spec import ModelConfig
 from lhrnet.scoring import Scores, score
 from pipeline.checkpoint import Checkpoint
 from pipeline.evaluate import EvaluateConfig
@@ -32,7 +34,7 @@ class Evaluation:
     scores: Scores
     params: int
     macs: int
-    """Multiply-accumulates of one image at the network's own input size."""
+    """Multiply-accumulates of one look at a square image of the scored input size; flips and scales look again."""
     predictions: Predictions
     truth: Mapping[str, Any]
     """The split's COCO annotations."""
@@ -67,6 +69,7 @@ class Evaluation:
             macs=self.macs,
             latency_ms=latency.total_ms,
             device=latency.device,
+            protocol=self.protocol,
         )
 
 
@@ -100,7 +103,7 @@ def evaluate(
         )
     annotations = truth(url, index)
     predictions = predict_split(checkpoint, url, index, config, progress=progress)
-    counted = profile(checkpoint.model)
+    counted = count(checkpoint.model, config)
     return Evaluation(
         checkpoint=checkpoint.url,
         step=checkpoint.step,
@@ -112,6 +115,12 @@ def evaluate(
         predictions=predictions,
         truth=annotations,
     )
+
+
+def count(model: ModelConfig, config: EvaluateConfig) -> Profile:
+    """A network's counts for one look at a square image, of the size that it is scored at."""
+    size = config.size or model.side
+    return profile(model, input_size(size, size, size, min_scale=min(PROTOCOLS[config.protocol].scales)))
 
 
 def describe_data(url: str, index: ShardIndex) -> dict[str, Any]:

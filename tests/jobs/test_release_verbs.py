@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from jobs.cli import app
 from lhrnet.network.registry import create_model
 from lhrnet.network.spec import ModelConfig
 from pipeline import checkpoint as checkpoints
+from pipeline import submission
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import load
 from pipeline.sharding import make_plans, write_split
@@ -74,8 +78,6 @@ def test_evaluate_prints_the_figures_and_leaves_files_and_metrics(run: Any, plac
     assert len(json.loads((out / "detections.json").read_text())) == result["detections"]
     assert len(list((out / "pictures").glob("0*.jpg"))) == 2
     assert (out / "pictures" / "all.jpg").stat().st_size > 1000
-    from mlflow import MlflowClient
-
     client = MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
     logged = client.get_run(result["run"].rsplit("/", 1)[-1])
     assert logged.data.metrics["val2017/flip/ap"] == result["scores"]["ap"]
@@ -89,6 +91,45 @@ def test_evaluate_prints_a_table_for_people_and_takes_a_checkpoints_address(run:
     text = run("evaluate", f"{place}/runs/try/checkpoints/step-00000003", "--out", f"{place}/out")
     assert "ap_medium" in text
     assert (place / "out" / "evaluation.json").is_file()
+
+
+def test_another_checkpoint_than_the_configs_run_leaves_that_runs_files_alone(run: Any, place: Path) -> None:
+    shutil.copytree(place / "runs/try/checkpoints", place / "runs/else/checkpoints")
+    untracked = ("tracking.enabled=false", "evaluate.pictures=0", "--json")
+    result = run("evaluate", f"{place}/runs/else", "evaluate.size=128", *untracked)
+    assert result["out"] == f"{place}/runs/else/evaluation/val2017-plain-128/step-00000003"
+    assert Path(run("submit", f"{place}/runs/else", *untracked)["file"]).parent == place / "runs/else/submissions"
+
+
+def test_a_network_that_finds_nobody_scores_zero_and_has_a_submission(run: Any, place: Path) -> None:
+    config = load(place / "config.yaml")
+    weights = {name: tensor * 0 for name, tensor in create_model(config.model).state_dict().items()}
+    url = checkpoints.step_url(f"{place}/runs/blind", 1)
+    checkpoints.save(Checkpoint(url=url, step=1, config=config.tree(), weights=weights), url)
+    result = run("evaluate", url, "tracking.enabled=false", "--json")
+    assert result["detections"] == 0
+    assert {value for value in result["scores"].values() if value != -1} == {0.0}
+    sent = run("submit", url, "tracking.enabled=false", "--val", "--json")
+    assert submission.read(Path(sent["file"]).read_bytes(), sent["file"])[2] == []
+    assert sent["scores"] == result["scores"]
+
+
+def test_the_report_lies_in_the_runs_folder_and_in_mlflow(run: Any, place: Path) -> None:
+    text = run("report", "--pictures", "1")
+    folder = place / "runs/try/report/val2017-plain-step-00000003"
+    assert f"report: {folder}/report.html" in text
+    client = MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
+    run_id = re.search(r"runs/(\w+)$", text.strip())
+    assert run_id is not None
+    kept = {
+        Path(entry.path).relative_to(f"report/{folder.name}").as_posix()
+        for below in ("", "/figures", "/pictures")
+        for entry in client.list_artifacts(run_id[1], f"report/{folder.name}{below}")
+        if not entry.is_dir
+    }
+    written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert kept == written
+    assert {"report.html", "report.json", "figures/precision-recall-1.png"} <= kept
 
 
 def test_evaluate_works_without_a_tracker(run: Any) -> None:

@@ -20,14 +20,12 @@ def _figures(version: str, ap: float, **changes: float) -> Figures:
         (scores if name in scores else oks)[name] = value
     return Figures(
         version=version, scores=scores, keypoint_oks=oks, params=5_900_000, macs=4_800_000_000, latency_ms=90.0,
-        device="cpu",
+        device="cpu", protocol={"name": "plain", "size": 448},
     )  # fmt: skip
 
 
 def _decide(config: GateConfig, new: Figures, old: Figures | None, difference: Difference | None = SURE) -> Decision:
-    return decide(
-        config, new, old, difference if old else None, protocol={"name": "plain"}, data={"url": "shards/val2017"}
-    )
+    return decide(config, new, old, difference if old else None, data={"url": "shards/val2017"})
 
 
 def _failed(decision: Decision) -> list[str]:
@@ -94,7 +92,7 @@ def test_a_limit_that_is_just_met_passes() -> None:
 
 def test_a_comparison_without_its_bootstrap_is_an_error() -> None:
     with pytest.raises(ValueError, match="bootstrap"):
-        decide(GateConfig(), _figures("2", 0.5), _figures("1", 0.4), None, protocol={}, data={})
+        decide(GateConfig(), _figures("2", 0.5), _figures("1", 0.4), None, data={})
 
 
 def test_the_decision_is_json_and_a_page_that_names_every_rule_and_figure() -> None:
@@ -111,6 +109,15 @@ def test_the_decision_is_json_and_a_page_that_names_every_rule_and_figure() -> N
 
 def test_the_page_of_a_first_model_has_no_second_column() -> None:
     assert "no champion" in to_markdown(_decide(GateConfig(), _figures("1", 0.5), None))
+
+
+def test_the_page_says_how_each_was_scored() -> None:
+    new, old = _figures("2", 0.55), _figures("1", 0.5)
+    assert "Scored with: name plain, size 448." in to_markdown(_decide(GateConfig(), new, old))
+    smaller = replace(new, protocol={"name": "plain", "size": 128})
+    page = to_markdown(_decide(GateConfig(), smaller, old))
+    assert "Version 2 scored with: name plain, size 128." in page
+    assert "Version 1 scored with: name plain, size 448." in page
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What an evaluation leaves behind, and where."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from pipeline.checkpoint import Checkpoint
+from pipeline.evaluate import EvaluateConfig
 from pipeline.predictions import Latency, Predictions
-from pipeline.recording import RunRecord, pictures, write
+from pipeline.recording import RunRecord, home, label, pictures, write
 from pipeline.tracking import TrackingConfig, open_run
 
 
@@ -34,11 +37,20 @@ def test_an_evaluation_joins_the_run_that_training_made(tracking: TrackingConfig
     assert client.get_metric_history(trained.run_id, "val2017/plain/ap")[0].step == 7
 
 
+def test_looking_for_a_run_makes_nothing(tracking: TrackingConfig) -> None:
+    elsewhere = replace(tracking, experiment="never-written-to")
+    assert RunRecord(elsewhere, _config("a")).tags() == {}
+    client = MlflowClient(tracking_uri=tracking.uri)
+    assert client.get_experiment_by_name("never-written-to") is None
+    assert RunRecord(elsewhere, _config("a")).page.endswith(RunRecord(elsewhere, _config("a")).run_id)
+    assert client.get_experiment_by_name("never-written-to") is not None
+
+
 def test_a_checkpoint_without_a_run_gets_one_and_keeps_it(tracking: TrackingConfig) -> None:
-    first = RunRecord(tracking, _config("lonely"))
-    assert RunRecord(tracking, _config("lonely")).run_id == first.run_id
-    assert RunRecord(tracking, _config("other")).run_id != first.run_id
-    assert MlflowClient(tracking_uri=tracking.uri).get_run(first.run_id).info.status == "FINISHED"
+    first = RunRecord(tracking, _config("lonely")).run_id
+    assert RunRecord(tracking, _config("lonely")).run_id == first
+    assert RunRecord(tracking, _config("other")).run_id != first
+    assert MlflowClient(tracking_uri=tracking.uri).get_run(first).info.status == "FINISHED"
 
 
 def test_files_lie_in_the_runs_artifacts_in_their_folders(
@@ -63,6 +75,24 @@ def test_a_store_that_fails_is_one_clear_error(tracking: TrackingConfig, monkeyp
         record.artifacts("report", {"a": b""})
     with pytest.raises(ConnectionError, match=r"metrics of run \w+: away$"):
         record.metrics({"a": 1.0}, step=1)
+
+
+@pytest.mark.parametrize(
+    ("url", "belongs"),
+    [
+        ("s3://b/runs/mine/checkpoints/step-00000003", "s3://b/runs/mine"),
+        ("/somewhere/copied", "/somewhere/copied"),
+        ("https://example.org/runs/theirs/checkpoints/step-00000003", "s3://b/runs/configs"),
+    ],
+)
+def test_files_belong_to_the_run_that_the_checkpoint_is_of(url: str, belongs: str) -> None:
+    assert home(Checkpoint(url=url, step=3, config={}, weights={}), "s3://b/runs/configs") == belongs
+
+
+def test_another_input_size_than_the_networks_own_has_names_of_its_own() -> None:
+    checkpoint = Checkpoint(url="x", step=3, config={"model": {"r": -4, "input_size": 64}}, weights={})
+    names = [label(EvaluateConfig(protocol="flip", size=size), checkpoint) for size in (None, 64, 128)]
+    assert names == ["flip", "flip", "flip-128"]
 
 
 def test_each_picture_is_drawn_and_one_sheet_shows_all(tmp_path: Path) -> None:

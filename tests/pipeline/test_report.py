@@ -124,6 +124,13 @@ def test_two_models_stand_side_by_side_with_the_change(one: RunReport, two: RunR
     assert f"<td>{change:+.4f}</td>" in page
 
 
+def test_two_models_of_unlike_input_sizes_say_theirs(one: RunReport, two: RunReport) -> None:
+    larger = replace(two, evaluation=replace(two.evaluation, protocol={**two.evaluation.protocol, "size": 128}))
+    page = build([one, larger])["report.html"].decode()
+    assert "input 64 against 128 px" in page
+    assert "<td>plain, input 64 px</td><td>plain, input 128 px</td>" in page
+
+
 def test_models_scored_on_other_images_are_not_compared(one: RunReport) -> None:
     other = replace(one, evaluation=replace(one.evaluation, data={**one.evaluation.data, "index_sha256": "0"}))
     with pytest.raises(ValueError, match="not scored on the same images"):

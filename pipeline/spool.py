@@ -35,7 +35,7 @@ class Spool:
             self._file.close()
             raise
         self._cut_torn_row()
-        self.sent = int(self._mark.read_text() or 0) if self._mark.exists() else 0
+        self.sent = self._marked()
         """Bytes of the file that are sent."""
 
     @classmethod
@@ -60,7 +60,7 @@ class Spool:
         self._file.flush()
 
     def waiting(self, most: int) -> tuple[list[dict[str, Any]], int]:
-        """The oldest rows not yet sent, and what `sent` becomes when they are."""
+        """The oldest rows not yet sent, and what `sent` becomes when they are. A damaged row is passed by."""
         rows: list[dict[str, Any]] = []
         end = self.sent
         with self.path.open("rb") as file:
@@ -68,7 +68,8 @@ class Spool:
             for line in file:
                 if len(rows) == most or not line.endswith(b"\n"):
                     break
-                rows.append(json.loads(line))
+                with contextlib.suppress(ValueError):
+                    rows.append(json.loads(line))
                 end += len(line)
         return rows, end
 
@@ -85,6 +86,13 @@ class Spool:
             self.path.unlink()
             self._mark.unlink(missing_ok=True)
         self._file.close()
+
+    def _marked(self) -> int:
+        """What the mark says; nothing where a machine that lost its power left it empty or full of zeros."""
+        try:
+            return int(self._mark.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
 
     def _cut_torn_row(self) -> None:
         """A process that was killed while it wrote leaves half a row."""

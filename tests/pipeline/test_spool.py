@@ -55,3 +55,24 @@ def test_an_empty_or_sent_file_is_removed_and_another_kept(tmp_path: Path) -> No
     sent.close()
     waiting.close()
     assert list(tmp_path.glob("*")) == [waiting.path]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\0\0\0", b"abc"])
+def test_a_mark_that_a_lost_machine_left_damaged_counts_as_nothing_sent(tmp_path: Path, mark: bytes) -> None:
+    spool = Spool.create(tmp_path)
+    spool.append({"n": 0})
+    spool._file.close()
+    spool.path.with_suffix(".sent").write_bytes(mark)
+    assert Spool(spool.path).waiting(9)[0] == [{"n": 0}]
+
+
+def test_a_damaged_row_is_passed_by(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    spool.append({"n": 0})
+    spool._file.write(b"\0\0\0\n")
+    spool.append({"n": 1})
+    rows, end = spool.waiting(9)
+    assert rows == [{"n": 0}, {"n": 1}]
+    spool.mark(end)
+    spool.close()
+    assert list(tmp_path.iterdir()) == []

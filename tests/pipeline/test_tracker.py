@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_DOES_NOT_EXIST
 
 from pipeline import tracker as module
 from pipeline import tracking
@@ -25,6 +27,8 @@ class FakeServer:
         self.metrics: list[tuple[str, int, float]] = []
         self.tags: dict[str, str] = {}
         self.fail_after_write = 0
+        self.files: dict[str, bytes] = {}
+        self.no_files: Exception | None = None
 
     def log_batch(self, run_id: str, metrics: Any = (), tags: Any = ()) -> None:
         if self.away:
@@ -35,6 +39,11 @@ class FakeServer:
         if self.fail_after_write:
             self.fail_after_write -= 1
             raise TimeoutError("no answer, but it was written")
+
+    def log_artifact(self, run_id: str, file: str, folder: str | None) -> None:
+        if self.no_files:
+            raise self.no_files
+        self.files[f"{folder}/{Path(file).name}" if folder else Path(file).name] = Path(file).read_bytes()
 
     def get_metric_history(self, run_id: str, name: str) -> list[Metric]:
         if self.away:
@@ -101,6 +110,56 @@ def test_steps_repeated_after_a_kill_are_not_doubled(server: FakeServer, tmp_pat
             second.metrics({"loss": step + 0.001, "val/ap": 0.1}, step)
     assert [step for key, step, _ in server.metrics if key == "loss"] == list(range(12))
     assert [step for key, step, _ in server.metrics if key == "val/ap"] == list(range(12))
+
+
+def test_rows_of_a_lost_first_worker_are_sent_though_its_successor_elsewhere_was_faster(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    server.away = True
+    here = Tracker(RUN, tmp_path / "a", pause=0.01)
+    for step in range(1, 11):
+        here.metrics({"loss": step}, step)
+    assert not here.close(patience=0.05)
+    server.away = False
+    with Tracker(RUN, tmp_path / "b", pause=0.01) as elsewhere:
+        for step in range(8, 15):
+            elsewhere.metrics({"loss": step}, step)
+    with Tracker(RUN, tmp_path / "a", pause=0.01):
+        pass
+    assert sorted(step for _, step, _ in server.metrics) == list(range(1, 15))
+
+
+def test_of_a_step_that_was_written_twice_the_first_is_sent(server: FakeServer, tmp_path: Path) -> None:
+    with Tracker(RUN, tmp_path, pause=0.01) as tracker:
+        for value in (0.1, 0.2):
+            tracker.metrics({"loss": value}, 1)
+    assert server.metrics == [("loss", 1, 0.1)]
+
+
+@pytest.mark.parametrize("error", [PermissionError("/mlflow"), MlflowException("away", INTERNAL_ERROR)])
+def test_files_that_are_not_taken_hold_up_no_rows_and_wait(
+    server: FakeServer, tmp_path: Path, error: Exception
+) -> None:
+    server.no_files = error
+    tracker = Tracker(RUN, tmp_path, pause=0.01)
+    tracker.artifact("pictures/1.jpg", b"one")
+    for step in range(49):
+        tracker.metrics({"loss": step}, step)
+    assert not tracker.close(patience=0.05)
+    assert len(server.metrics) == 49
+    assert server.files == {}
+    server.no_files = None
+    with Tracker(RUN, tmp_path, pause=0.01) as again:
+        again.artifact("2.jpg", b"two")
+    assert server.files == {"pictures/1.jpg": b"one", "2.jpg": b"two"}
+    assert list((tmp_path / "r1").iterdir()) == []
+
+
+def test_a_file_that_is_refused_for_good_is_let_go(server: FakeServer, tmp_path: Path) -> None:
+    server.no_files = MlflowException("no such run", RESOURCE_DOES_NOT_EXIST)
+    with Tracker(RUN, tmp_path, pause=0.01) as tracker:
+        tracker.artifact("1.jpg", b"one")
+    assert list((tmp_path / "r1").iterdir()) == []
 
 
 def test_a_batch_whose_answer_was_lost_is_not_doubled(server: FakeServer, tmp_path: Path) -> None:

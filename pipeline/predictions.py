@@ -12,7 +12,7 @@ images share a batch, and with it every digit of the result, is the same whateve
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 from lhrnet.inference import Timings
-from pipeline.checkpoint import Checkpoint
+from pipeline.checkpoint import Checkpoint, build_network
 from pipeline.evaluate import Done, EvaluateConfig, Job, Piece, Predictor
+from pipeline.search_room import cluster_nodes, describe, slots
 from pipeline.shards import ShardIndex
 
 
@@ -146,9 +147,10 @@ def _over_cluster(job: Job, pieces: list[Piece]) -> Iterator[Done]:
     from ray.exceptions import RayActorError, RayTaskError
 
     config = job.config
+    build_network(job.checkpoint)  # weights of another network are told here, not by a worker that dies of them
     if not ray.is_initialized():
         _join_cluster()
-    count = min(_room(config, ray.cluster_resources()), len(pieces))
+    count = min(_room(config, cluster_nodes()), len(pieces))
     actor = ray.remote(
         num_cpus=config.cpus_per_worker, num_gpus=config.gpus_per_worker, max_restarts=3, max_task_retries=3
     )(Predictor)
@@ -156,34 +158,38 @@ def _over_cluster(job: Job, pieces: list[Piece]) -> Iterator[Done]:
     workers = [actor.remote(shared) for _ in range(count)]
     waiting = iter(pieces)
     try:
-        running = {worker.run.remote(piece): worker for worker, piece in zip(workers, waiting, strict=False)}
-        while running:
+        # no piece waits for a worker that an autoscaler has yet to find a place for
+        running = {worker.__ray_ready__.remote(): worker for worker in workers}
+        left = len(pieces)
+        while left:
             (ready,), _ = ray.wait(list(running), num_returns=1)
             worker = running.pop(ready)
-            done: Done = ray.get(ready)
+            done = ray.get(ready)
             with contextlib.suppress(StopIteration):
                 running[worker.run.remote(next(waiting))] = worker
-            yield done
+            if isinstance(done, Done):
+                left -= 1
+                yield done
     except RayTaskError as error:
         raise error.cause if isinstance(error.cause, ValueError | OSError) else error from error
     except RayActorError as error:
+        if error.actor_init_failed:
+            raise ValueError(f"a worker could not start: {str(error).strip().splitlines()[-1]}") from error
         raise RuntimeError(f"a worker was lost more than three times: {error}") from error
     finally:
         for worker in workers:
             ray.kill(worker)
 
 
-def _room(config: EvaluateConfig, has: Mapping[str, float]) -> int:
+def _room(config: EvaluateConfig, nodes: Sequence[Mapping[str, float]]) -> int:
     """How many of the workers asked for the cluster has room for: fewer change nothing but the time it takes."""
-    room = config.workers
-    for name, each in (("CPU", config.cpus_per_worker), ("GPU", config.gpus_per_worker)):
-        if each:
-            room = min(room, int(has.get(name, 0.0) / each))
-        if room < 1:
-            raise ValueError(
-                f"a worker of {each:g} {name} does not fit the cluster, which has {has.get(name, 0.0):g} {name}: set "
-                f"evaluate.{name.lower()}s_per_worker lower, or evaluate.workers=0 to work in this process"
-            )
+    cpus, gpus = config.cpus_per_worker, config.gpus_per_worker
+    room = min(config.workers, slots(nodes, cpus=cpus, gpus=gpus)) if cpus or gpus else config.workers
+    if room < 1:
+        raise ValueError(
+            f"a worker of {cpus:g} CPU and {gpus:g} GPU does not fit the cluster ({describe(nodes)}): set "
+            "evaluate.cpus_per_worker or evaluate.gpus_per_worker lower, or evaluate.workers=0 to work in this process"
+        )
     return room
 
 

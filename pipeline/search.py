@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -24,7 +24,7 @@ from pipeline.progress import Progress
 from pipeline.search_answer import Answer, answer
 from pipeline.search_children import Children
 from pipeline.search_record import Records
-from pipeline.search_room import DRIVER_CPUS, trials_at_once, with_growth
+from pipeline.search_room import DRIVER_CPUS, cluster_nodes, trials_at_once
 from pipeline.search_space import Setting, corners, settings
 from pipeline.search_trial import METRIC, PROGRESS, Job, run_trial, search_url, trial_config, trial_name
 from pipeline.shards import read_index
@@ -36,11 +36,15 @@ TUNE_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # see asked_to_leave
     "RAY_DEDUP_LOGS": "0",  # trials' progress lines look alike, and are not
 }
-ALIKE = (
-    *("seed", "data.train", "data.val", "model.", "augment.", "loss.", "optim.", "evaluate.protocol", "evaluate.size"),
-    *("train.global_batch", "train.steps", "train.epochs", "train.init_from", "train.validate_images"),
+MAY_DIFFER = (
+    *("name", "storage", "search.", "gate.", "tracking.", "data.test"),
+    *("stream.loader_workers", "stream.cache", "stream.prefetch"),
+    *("train.min_workers", "train.cpus_per_worker", "train.threads", "train.nonfinite_limit", "train.max_failures"),
+    *("train.storage_patience", "train.log_every", "train.checkpoint_every", "train.validate_every", "train.pictures"),
+    *("train.keep_best", "evaluate.workers", "evaluate.cpus_per_worker", "evaluate.gpus_per_worker"),
+    *("evaluate.device", "evaluate.threads", "evaluate.pictures"),
 )
-"""Beginnings of the keys that a trial's figures depend on."""
+"""Beginnings of the keys that no trial's figures depend on, or that every trial is given by its search."""
 Trial = tuple[Setting, int]
 """A setting and a seed."""
 
@@ -111,21 +115,11 @@ def same_question(config: Config, records: Records) -> None:
         return
     before = parse(yaml.safe_load(storage.read_bytes(place))).flat()
     for key, value in config.flat().items():
-        if key.startswith(ALIKE) and key in before and before[key] != value:
+        if not key.startswith(MAY_DIFFER) and key in before and before[key] != value:
             raise ValueError(
                 f"search {config.name} was begun with {key}={before[key]}, and now it is {value}: its figures would "
                 "not compare; take another name="
             )
-
-
-def cluster_nodes() -> list[Mapping[str, float]]:
-    """What each node of the cluster has, those included that an autoscaler may still bring."""
-    import ray
-    from ray._private.state import state  # Ray Train asks the same of the autoscaler; there is no public way
-
-    plan = state.get_cluster_config()
-    groups = [(dict(group.resources), group.max_count) for group in plan.node_group_configs] if plan else []
-    return with_growth([node["Resources"] for node in ray.nodes() if node["Alive"]], groups)
 
 
 def check(config: Config) -> list[Trial]:

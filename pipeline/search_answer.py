@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lhrnet.network import ModelConfig, profile
+from lhrnet.network import ModelConfig
 from lhrnet.network.spec import input_side
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.latency import NetworkLatency, network_latency
 from pipeline.progress import track
+from pipeline.scored import count
 from pipeline.search_children import Children
 from pipeline.search_figure import picture
 from pipeline.search_page import page
@@ -18,7 +19,9 @@ from pipeline.search_record import Record
 from pipeline.search_space import Setting
 from pipeline.search_table import Cost, Row, best_at, choose, gains, rows
 from pipeline.search_trial import search_url, trial_config, with_setting
-from pipeline.shards import ShardIndex, read_index
+from pipeline.shards import read_index
+
+COCO_VAL_IMAGES = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,9 @@ def answer(config: Config, records: Sequence[Record], children: Children, *, cud
     files = {
         "answer.md": text.encode(),
         "answer.json": json.dumps(summary, indent=1).encode(),
-        "front.png": picture(table, title=f"{config.name}: AP on {on}", on_coco=_on_coco(index)),
+        "front.png": picture(
+            table, title=f"{config.name}: AP on {on}", on_coco=_on_coco(index.dataset, index.split, images)
+        ),
     }
     if chosen:
         files["chosen.yaml"] = chosen_yaml(config, chosen.setting).encode()
@@ -106,12 +111,13 @@ def _costs(config: Config, records: Sequence[Record], cuda: bool) -> dict[str, C
     models = {r.name: trial_config(config.tree(), r.setting, r.seed) for r in records}
     measured: dict[tuple[ModelConfig, int], NetworkLatency] = {}
     sizes = {name: (trial.model, trial.evaluate.size or trial.model.side) for name, trial in models.items()}
+    counts = {name: count(trial.model, trial.evaluate) for name, trial in models.items()}
     wanted = list(dict.fromkeys(sizes.values()))
     for model, size in track(wanted, len(wanted), f"search {config.name}, latency", "networks"):
         measured[model, size] = _measure(config, model, size, cuda)
     return {
         name: Cost.of(
-            profile(model),
+            counts[name],
             native=model.side == input_side(model.r),
             latency_ms=measured[model, size].ms,
             device=measured[model, size].device,
@@ -128,8 +134,9 @@ def _measure(config: Config, model: ModelConfig, size: int, cuda: bool) -> Netwo
     return found
 
 
-def _on_coco(index: ShardIndex) -> bool:
-    return index.dataset == "coco" and index.split == "val2017"
+def _on_coco(dataset: str, split: str, images: int) -> bool:
+    """Whether AP is of COCO's whole val2017, as the paper's is, whatever the folder was called that it came from."""
+    return "coco" in dataset.lower() and split == "val2017" and images == COCO_VAL_IMAGES
 
 
 def _row(row: Row) -> dict[str, Any]:
@@ -140,5 +147,6 @@ def _row(row: Row) -> dict[str, Any]:
         "by_seed": {str(seed): ap for seed, ap in row.by_seed.items()},
         "pruned": [{"ap": ap, "step": step} for ap, step in row.pruned],
         "failed": row.failed,
+        "begun": row.begun,
         "paper": asdict(row.paper) if row.paper else None,
     }

@@ -15,10 +15,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from lhrnet.network import profile
 from pipeline import tracking
 from pipeline.config import Config
 from pipeline.run import provenance
+from pipeline.scored import count
 from pipeline.search_record import Record
 from pipeline.search_space import CEM_KEY, R
 from pipeline.search_trial import search_url, trial_config
@@ -89,7 +89,7 @@ class Children:
                 },
                 parent=self.parent_id,
             )
-            counted = profile(config.model)
+            counted = count(config.model, config.evaluate)
             figures: dict[str, float] = {
                 "params": counted.params,
                 "macs": counted.macs,

@@ -35,6 +35,12 @@ def page(
             "",
             "A single run of each setting says nothing of chance; search.repeats=3 gives every figure a spread.",
         ]
+    if any(row.ap and not row.whole for row in table):
+        parts += [
+            "",
+            "Where not all runs of a setting finished, its AP is the mean of those that did: of its better seeds, "
+            "where the others were ended early.",
+        ]
     parts += ["", "## What no other setting beats", ""]
     for what, cost in (("macs", lambda row: row.cost.macs), ("latency", lambda row: row.cost.latency_ms)):
         names = [f"r {row.r} {row.cem}" + (f" ({row.others})" if row.others else "") for row in best_at(table, cost)]
@@ -49,7 +55,10 @@ def page(
 def describe(row: Row) -> str:
     """A setting in a line."""
     says = f"r {row.r}, CEM {row.cem}" + (f", {row.others}" if row.others else "")
-    return f"{says}: AP {spread(row.ap)}, {_millions(row.cost.params)}M parameters, {_billions(row.cost.macs)}G macs"
+    runs = "" if row.whole else f" ({_runs(row)} runs)"
+    return (
+        f"{says}: AP {spread(row.ap)}{runs}, {_millions(row.cost.params)}M parameters, {_billions(row.cost.macs)}G macs"
+    )
 
 
 def spread(value: Spread | None, *, signed: bool = False) -> str:
@@ -86,13 +95,18 @@ def _settings(table: Sequence[Row]) -> list[list[str]]:
                 f"{_billions(cost.macs)}G",
                 "" if cost.latency_ms is None else f"{cost.latency_ms:.1f}",
                 spread(row.ap) or _ended(row),
-                str(row.ap.count if row.ap else 0),
+                _runs(row),
                 f"{paper.params / 1e6:.1f}M" if paper else "",
                 f"{paper.flops / 1e9:.1f}B" if paper else "",
                 f"{paper.ap_val:.3f}" if paper else "",
             ]
         )
     return cells
+
+
+def _runs(row: Row) -> str:
+    """How many runs finished, and of how many where that is not all."""
+    return str(row.begun) if row.whole else f"{row.ap.count if row.ap else 0} of {row.begun}"
 
 
 def _ended(row: Row) -> str:

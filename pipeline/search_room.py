@@ -1,4 +1,4 @@
-"""How many trials a cluster has room for, so that none of them waits for what another holds.
+"""How many trials or workers a cluster has room for, so that none of them waits for what another holds.
 
 A trial is a driver, which reserves next to nothing, and the workers of its training, which Ray places all or none. So
 trials cannot hold workers from each other; what could stop them for ever is a cluster that never has room for one
@@ -22,26 +22,40 @@ def slots(
 
     Args:
         nodes: what each node has, e.g. `{"CPU": 16, "GPU": 1}`.
-        cpus: of a worker.
-        gpus: of a worker.
+        cpus: of a worker; 0 needs some gpus.
+        gpus: of a worker; Ray takes a share such as 0.5 from one GPU alone.
         drivers: how many drivers are there.
         each: CPUs of a driver.
     """
     whole = 0
     costs: list[float] = []  # drivers that it takes to cost a node its next worker
     for node in nodes:
-        fit = int((node.get("CPU", 0.0) + TINY) / cpus)
+        fits = []
+        if cpus:
+            fits.append(int((node.get("CPU", 0.0) + TINY) / cpus))
         if gpus:
-            fit = min(fit, int((node.get("GPU", 0.0) + TINY) / gpus))
-        if fit:
+            there = node.get("GPU", 0.0)
+            fits.append(int(there + TINY) * int((1 + TINY) / gpus) if gpus < 1 else int((there + TINY) / gpus))
+        fit = min(fits)
+        if fit and cpus:
             slack = max(0.0, node.get("CPU", 0.0) - fit * cpus)
             costs += [int((slack + TINY) / each) + 1, *[cpus / each] * (fit - 1)]
-            whole += fit
+        whole += fit
     heapq.heapify(costs)
     while costs and costs[0] <= drivers + TINY:
         drivers -= int(heapq.heappop(costs))
         whole -= 1
     return whole
+
+
+def cluster_nodes() -> list[Mapping[str, float]]:
+    """What each node of the cluster has, those included that an autoscaler may still bring."""
+    import ray
+    from ray._private.state import state  # Ray Train asks the same of the autoscaler; there is no public way
+
+    plan = state.get_cluster_config()
+    groups = [(dict(group.resources), group.max_count) for group in plan.node_group_configs] if plan else []
+    return with_growth([node["Resources"] for node in ray.nodes() if node["Alive"]], groups)
 
 
 def with_growth(
@@ -81,20 +95,21 @@ def trials_at_once(
     trial = f"a trial takes {workers} worker{'s' if workers > 1 else ''} of {share} and {DRIVER_CPUS:g} CPU for itself"
     if room == 0:
         raise ValueError(
-            f"no trial fits: {trial}, and the cluster ({_describe(nodes)}) has room for "
+            f"no trial fits: {trial}, and the cluster ({describe(nodes)}) has room for "
             f"{slots(nodes, cpus=cpus, gpus=gpus, drivers=1)} such workers beside it; set train.workers or "
             "train.cpus_per_worker lower, or add nodes"
         )
     if room < wanted:
         raise ValueError(
-            f"search.concurrent is {wanted} and {room} fit at once: {trial}, and the cluster ({_describe(nodes)}) has "
+            f"search.concurrent is {wanted} and {room} fit at once: {trial}, and the cluster ({describe(nodes)}) has "
             f"room for {slots(nodes, cpus=cpus, gpus=gpus, drivers=wanted)} such workers beside {wanted} trials; set "
             f"it to {room} or to 0, or train.workers or train.cpus_per_worker lower"
         )
     return min(wanted or room, trials)
 
 
-def _describe(nodes: Sequence[Mapping[str, float]]) -> str:
+def describe(nodes: Sequence[Mapping[str, float]]) -> str:
+    """Nodes in words: `8 nodes of 16 CPU and 1 GPU`."""
     if not nodes:
         return "no nodes"
     kinds: dict[str, int] = {}

@@ -38,7 +38,7 @@ class Cost:
     """What a setting's network takes."""
 
     side: int
-    """Of the training input, pixels."""
+    """Of the input that it is scored at, pixels."""
     params: int
     paper_flops: int
     macs: int
@@ -74,6 +74,13 @@ class Row:
     pruned: tuple[tuple[float, int], ...]
     """AP and step at which runs were ended early."""
     failed: int
+    begun: int
+    """All its runs, whatever came of them."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all its runs went to their end, so that its mean is not that of those with lucky seeds."""
+        return self.ap is not None and self.ap.count == self.begun
 
     @property
     def r(self) -> int:
@@ -143,6 +150,7 @@ def rows(records: Sequence[Record], costs: Mapping[str, Cost]) -> list[Row]:
                 by_seed=done,
                 pruned=tuple((record.ap, record.step) for record in group if record.state == "pruned"),
                 failed=sum(record.state == "failed" for record in group),
+                begun=len(group),
             )
         )
     order = ("none", "full", "half", "half-reordered")
@@ -186,9 +194,13 @@ def best_at(table: Sequence[Row], cost: Callable[[Row], float | None]) -> list[R
 
 
 def choose(table: Sequence[Row], ceilings: GateConfig) -> Row | None:
-    """The setting with the highest mean AP among those that the gate's ceilings allow; of equals the cheapest."""
+    """The setting with the highest mean AP among those that the gate's ceilings allow; of equals the cheapest.
+
+    One whose runs did not all finish is taken only where there is no other: the mean of those that were let go on is no
+    mean over seeds.
+    """
     allowed = [row for row in table if row.ap is not None and not over(row, ceilings)]
-    return max(allowed, key=lambda row: (row.ap.mean if row.ap else -1.0, -row.cost.macs), default=None)
+    return max(allowed, key=lambda row: (row.whole, row.ap.mean if row.ap else -1.0, -row.cost.macs), default=None)
 
 
 def over(row: Row, ceilings: GateConfig) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 from lhrnet.network.registry import create_model
 from lhrnet.network.spec import ModelConfig
 from lhrnet.scoring import score
-from pipeline import predictions
+from pipeline import predictions, scored
 from pipeline.checkpoint import Checkpoint
 from pipeline.evaluate import EvaluateConfig
 from pipeline.predictions import Predictions, _room, check_complete, cut, predict_split, spread
@@ -134,11 +134,15 @@ def test_the_cluster_finds_the_same_people_to_the_last_digit(
 
 def test_as_many_workers_are_started_as_there_is_room_for() -> None:
     config = dataclasses.replace(SMALL, workers=8, cpus_per_worker=1.5, gpus_per_worker=0.5)
-    assert _room(config, {"CPU": 4.0, "GPU": 4.0}) == 2
-    assert _room(config, {"CPU": 64.0, "GPU": 1.5}) == 3
-    assert _room(config, {"CPU": 64.0, "GPU": 8.0}) == 8
+    assert _room(config, [{"CPU": 4.0, "GPU": 4.0}]) == 2
+    assert _room(config, [{"CPU": 64.0, "GPU": 1.0}] * 2) == 4
+    assert _room(config, [{"CPU": 64.0, "GPU": 8.0}]) == 8
     with pytest.raises(ValueError, match="gpus_per_worker"):
-        _room(config, {"CPU": 64.0})
+        _room(config, [{"CPU": 64.0}])
+    with pytest.raises(ValueError, match=r"the cluster \(4 nodes of 1 CPU\)"):
+        _room(dataclasses.replace(SMALL, workers=4, cpus_per_worker=2.0), [{"CPU": 1.0}] * 4)
+    shares = dataclasses.replace(SMALL, workers=9, cpus_per_worker=0.0, gpus_per_worker=0.4)
+    assert _room(shares, [{"CPU": 1.0, "GPU": 2.0}]) == 4, "a share is of one GPU"
 
 
 @pytest.mark.stack
@@ -168,8 +172,20 @@ def test_a_worker_that_is_killed_is_replaced_and_changes_nothing(
 def test_a_worker_that_the_cluster_has_no_room_for_is_an_error(
     checkpoint: Checkpoint, shards: str, ray_cluster: object
 ) -> None:
-    with pytest.raises(ValueError, match=r"500 CPU does not fit the cluster, which has 4 CPU"):
+    with pytest.raises(ValueError, match=r"500 CPU and 0 GPU does not fit the cluster \(1 node of 4 CPU\)"):
         _predict(checkpoint, shards, dataclasses.replace(SMALL, workers=1, cpus_per_worker=500))
+
+
+@pytest.mark.stack
+def test_a_worker_that_cannot_start_is_one_clear_line(checkpoint: Checkpoint, shards: str, ray_cluster: object) -> None:
+    apart = dataclasses.replace(SMALL, workers=1, cpus_per_worker=0.5)
+    other = dataclasses.replace(checkpoint, config={"model": {"r": -3, "input_size": 64}})
+    with pytest.raises(ValueError, match=r"^checkpoint x is of another network"):
+        _predict(other, shards, apart)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=r"^a worker could not start: .*evaluate\.device is 'cuda'") as no:
+            _predict(checkpoint, shards, dataclasses.replace(apart, device="cuda"))
+        assert "\n" not in str(no.value)
 
 
 @pytest.mark.stack
@@ -207,6 +223,15 @@ def test_the_figures_are_those_of_the_one_scorer_and_name_protocol_and_data(
     assert (stored["data"]["split"], stored["data"]["images"], stored["step"]) == ("val2017", 14, 7)
     assert len(stored["data"]["index_sha256"]) == 64
     assert stored["params"] > 1_000_000
+
+
+def test_operations_are_counted_at_the_size_that_is_scored(checkpoint: Checkpoint) -> None:
+    own, double = (scored.count(checkpoint.model, dataclasses.replace(SMALL, size=size)).macs for size in (None, 128))
+    assert own == scored.count(checkpoint.model, dataclasses.replace(SMALL, size=64)).macs
+    assert double == 4 * own
+    assert scored.count(checkpoint.model, dataclasses.replace(SMALL, size=100)).input_size == (128, 128), (
+        "as it is rounded up"
+    )
 
 
 def test_a_split_without_annotations_is_refused_with_the_way_out(checkpoint: Checkpoint, shards: str) -> None:

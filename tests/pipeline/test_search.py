@@ -98,6 +98,13 @@ def test_a_search_may_be_widened_and_not_be_gone_on_with_otherwise(drawn_shards:
     records.write(Record(name="first-r-4-none-s0", setting={"model.r": -4, "model.cem": "none"}, seed=0))
     storage.write_bytes(storage.join(search_url(config), "config.yaml"), config.yaml().encode())
     same_question(config_of(drawn_shards, str(tmp_path), r=[-4, -3], repeats=3), records)
-    longer = config.model_copy(update={"train": replace(config.train, steps=8)})
-    with pytest.raises(ValueError, match=r"was begun with train\.steps=4, and now it is 8.*take another name="):
-        same_question(longer, records)
+    eager = replace(config.train, log_every=2, max_failures=3, cpus_per_worker=0.5)
+    same_question(config.model_copy(update={"train": eager, "gate": replace(config.gate, least_ap=0.5)}), records)
+    for key, before, now in (("steps", 4, 8), ("micro_batch", 4, 2), ("precision", "fp32", "bf16"), ("workers", 1, 2)):
+        change: dict[str, Any] = {key: now}
+        other = config.model_copy(update={"train": replace(config.train, **change)})
+        says = rf"was begun with train\.{key}={before}, and now it is {now}.*take another name="
+        with pytest.raises(ValueError, match=says):
+            same_question(other, records)
+    with pytest.raises(ValueError, match=r"stream\.lanes"):
+        same_question(config.model_copy(update={"stream": replace(config.stream, lanes=8)}), records)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lhrnet.network import ModelConfig, profile
 from pipeline.config import load, parse
 from pipeline.gate import GateConfig
-from pipeline.search_answer import chosen_yaml
+from pipeline.search_answer import _on_coco, chosen_yaml
 from pipeline.search_figure import picture
 from pipeline.search_page import page
 from pipeline.search_record import Record, Records, Seen, State
@@ -100,6 +100,36 @@ def test_the_choice_is_the_best_that_the_gates_ceilings_allow() -> None:
     assert (small.r, small.cem) == (-2, "half-reordered")
     assert choose(table, GateConfig(most_params=1)) is None
     assert choose(table, GateConfig(most_latency_ms=1.0)) is None
+
+
+def test_a_mean_of_the_seeds_that_were_let_go_on_is_said_to_be_that_and_chosen_last() -> None:
+    lucky = [trial(-1, "none", 0, 0.50), trial(-1, "none", 1, 0.1, "pruned"), trial(-1, "none", 2, -1.0, "failed")]
+    records = [*lucky, trial(-2, "none", 0, 0.40), trial(-2, "none", 1, 0.44)]
+    table = rows(records, costs(records))
+    chosen = choose(table, GateConfig())
+    assert chosen is not None
+    assert chosen.r == -2
+    text = page("s", table, [], chosen, scored_on="drawn val2017")
+    assert [line.split("|")[9].strip() for line in text.splitlines() if line.startswith("|  -")] == ["1 of 3", "2"]
+    assert "its AP is the mean of those that did" in text
+    alone = rows(lucky, costs(lucky))
+    assert "AP 0.500 (1 of 3 runs)" in page("s", alone, [], choose(alone, GateConfig()), scored_on="drawn val2017")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "images", "comparable"),
+    [
+        ("coco", 5000, True),
+        ("coco", 500, False),
+        ("COCO2017", 5000, True),
+        ("coco-mini", 25, False),
+        ("drawn", 5000, False),
+    ],
+)
+def test_the_papers_values_stand_beside_those_of_cocos_whole_val2017(
+    dataset: str, images: int, comparable: bool
+) -> None:
+    assert _on_coco(dataset, "val2017", images) is comparable
 
 
 def test_the_page_shows_our_figures_beside_the_papers() -> None:

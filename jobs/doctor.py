@@ -19,7 +19,9 @@ def doctor(
     config: Annotated[str, typer.Option("--config", "-c", help="YAML file. Default: the command's, if any.")] = "",
     storage: Annotated[str, typer.Option(help="URL to write below, where no config says one.")] = "",
     here: Annotated[bool, typer.Option("--here", help="Only from this process; ask no cluster for workers.")] = False,
-    patience: Annotated[float, typer.Option(help="Seconds that workers may take to come.")] = 1200.0,
+    patience: Annotated[
+        float, typer.Option(help="Seconds that workers may take to come; then train.min_workers are enough.")
+    ] = 1200.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Try storage, MLflow, shards, disk, clock, GPUs and an all-reduce, from the driver and from the workers.

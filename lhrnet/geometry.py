@@ -86,6 +86,7 @@ def warp(
     interpolation: int = cv2.INTER_LINEAR,
     border: float = 0,
     shrink: bool = True,
+    out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Draw an image through an affine map: what lies at x in the image lies at `apply(matrix, x)` in the output.
 
@@ -97,6 +98,7 @@ def warp(
         border: value of what lies outside the image.
         shrink: average pixels first when the map makes the image less than half as large, because four neighbours
             would then skip pixels in between. Not done under INTER_NEAREST.
+        out: contiguous room for the result, of its shape and type; None: it gets room of its own.
 
     Returns:
         (height, width) or (height, width, C), of the image's type.
@@ -109,7 +111,7 @@ def warp(
         matrix = compose(matrix, np.diag([width / smaller[0], height / smaller[1], 0.0])[:2])
     centres = matrix.copy()
     centres[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
-    return np.asarray(cv2.warpAffine(image, centres, size, flags=interpolation, borderValue=(border,) * 4))
+    return np.asarray(cv2.warpAffine(image, centres, size, dst=out, flags=interpolation, borderValue=(border,) * 4))
 
 
 def input_size(width: int, height: int, size: int, *, scale: float = 1, min_scale: float = 1) -> tuple[int, int]:

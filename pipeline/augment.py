@@ -6,7 +6,8 @@ The affine is the reference recipe's: about the image's centre, on its short sid
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from lhrnet import geometry
 from lhrnet.coco import FLIP_INDEX, MAX_PEOPLE, K
 
 Image = NDArray[np.uint8]
+JPEG: Final = b"\xff\xd8"
+"""What a JPEG file begins with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,7 @@ def check_whole(jpeg: bytes) -> None:
     Raises:
         ValueError: a JPEG without its end marker.
     """
-    if jpeg.startswith(b"\xff\xd8") and b"\xff\xd9" not in jpeg[-4096:]:
+    if jpeg.startswith(JPEG) and b"\xff\xd9" not in jpeg[-4096:]:
         raise ValueError(f"the JPEG is cut after {len(jpeg)} bytes: it has no end marker")
 
 
@@ -108,7 +111,7 @@ def decode_ignored(png: bytes, width: int, height: int) -> Image:
     Raises:
         ValueError: the bytes are no image of that size.
     """
-    ignored = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    ignored = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE) if png else None
     if ignored is None or ignored.shape != (height, width):
         raise ValueError(f"the ignore mask does not decode to {width}x{height}")
     return np.asarray(ignored, np.uint8)
@@ -154,6 +157,7 @@ def prepare(
     size: int,
     config: AugmentConfig,
     key: tuple[int, int, int],
+    out: Image | None = None,
 ) -> Training:
     """Make a sample ready for training.
 
@@ -166,48 +170,64 @@ def prepare(
         size: side of the network's input.
         config: how much is left to chance.
         key: (seed, epoch, image id), the source of chance.
+        out: (size, size, 3), contiguous, where the image is drawn; None: it gets room of its own.
 
     Raises:
         ValueError: the image or the mask does not decode, or has another size than the annotation says.
     """
     rng = np.random.default_rng(key)
     matrix, mirrored = draw_matrix(rng, width, height, size, config)
-    image = _warped(jpeg, matrix, width, height, size, config.reduced_decode)
-    image = _jitter(image, rng, config)
+    image = _warped(jpeg, matrix, width, height, size, config.reduced_decode, out)
+    _jitter(image, rng, config)
     half = geometry.compose(np.diag([0.5, 0.5, 0])[:2], matrix)
     mask = _mask(ignore_png, half, width, height, size // 2, config.count_outside)
     return Training(image, joints_of(annotations, matrix, mirrored), mask)
 
 
-def _warped(jpeg: bytes, matrix: geometry.Matrix, width: int, height: int, size: int, reduced: bool) -> Image:
+def _warped(
+    jpeg: bytes, matrix: geometry.Matrix, width: int, height: int, size: int, reduced: bool, out: Image | None
+) -> Image:
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     reduce = 4 if scale <= 0.25 else 2 if scale <= 0.5 else 1
-    reduce = reduce if reduced else 1
+    # other formats are decoded whole all the same, and rounded down instead of up
+    reduce = reduce if reduced and jpeg.startswith(JPEG) else 1
     image = decode(jpeg, reduce)
     if image.shape[:2] != (-(-height // reduce), -(-width // reduce)):
         seen = f"{image.shape[1]}x{image.shape[0]}" + (f" at 1/{reduce}" if reduce > 1 else "")
         raise ValueError(f"the image is {seen} and its annotation says {width}x{height}")
     if reduce > 1:
         matrix = geometry.compose(matrix, np.diag([reduce, reduce, 0])[:2])
-    return geometry.warp(image, matrix, (size, size))
+    return geometry.warp(image, matrix, (size, size), out=out)
 
 
 def _mask(
     ignore_png: bytes | None, matrix: geometry.Matrix, width: int, height: int, size: int, outside: bool
 ) -> Image:
-    ignored = np.zeros((height, width), np.uint8) if ignore_png is None else decode_ignored(ignore_png, width, height)
+    if ignore_png is None and outside:
+        return np.ones((size, size), np.uint8)
     # what lies outside becomes 0: what is warped is that which 0 stands for
-    warped = geometry.warp(ignored if outside else 255 - ignored, matrix, (size, size), interpolation=cv2.INTER_NEAREST)
+    if ignore_png is None:
+        source = _all_counts(width, height)
+    else:
+        source = decode_ignored(ignore_png, width, height)
+        source = source if outside else 255 - source
+    warped = geometry.warp(source, matrix, (size, size), interpolation=cv2.INTER_NEAREST)
     return np.asarray((warped & 1) ^ outside, np.uint8)
 
 
-def _jitter(image: Image, rng: np.random.Generator, config: AugmentConfig) -> Image:
+@lru_cache(maxsize=32)
+def _all_counts(width: int, height: int) -> Image:
+    """(H, W) 255; kept, because most images have no other mask and few sizes make most of a data set."""
+    return np.full((height, width), 255, np.uint8)
+
+
+def _jitter(image: Image, rng: np.random.Generator, config: AugmentConfig) -> None:
+    """Change the image's colours where it stands."""
     if not (config.brightness or config.contrast or config.saturation):
-        return image
+        return
     shift, contrast, saturation = (2 * rng.random(3) - 1) * (config.brightness, config.contrast, config.saturation)
     levels = (np.arange(256) - 127.5) * (1 + contrast) + 127.5 + 255 * shift
-    image = cv2.LUT(image, np.clip(np.rint(levels), 0, 255).astype(np.uint8))
+    cv2.LUT(image, np.clip(np.rint(levels), 0, 255).astype(np.uint8), dst=image)
     if saturation:
         grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        image = cv2.addWeighted(image, 1 + saturation, grey, -saturation, 0)
-    return np.asarray(image, np.uint8)
+        cv2.addWeighted(image, 1 + saturation, grey, -saturation, 0, dst=image)

@@ -97,11 +97,12 @@ class LaneReader:
             if raw is None:
                 images[i] = mask[i] = 0
             else:
-                images[i], joints[i], mask[i] = self._prepared(raw, epoch)
+                joints[i], mask[i] = self._prepared(raw, epoch, images[i])
                 ids[i] = raw.image_id
         return tuple(torch.from_numpy(array) for array in (images, joints, mask, ids))
 
-    def _prepared(self, raw: RawSample, epoch: int) -> tuple[NDArray[Any], ...]:
+    def _prepared(self, raw: RawSample, epoch: int, room: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Draw the image into its room in the batch; its joints and mask."""
         try:
             ready = prepare(
                 raw.jpeg,
@@ -112,10 +113,11 @@ class LaneReader:
                 size=self.share.size,
                 config=self.share.augment,
                 key=(self.share.order.seed, epoch, raw.image_id),
+                out=room,
             )
         except ValueError as error:
             raise ValueError(f"{self.share.url}: image {raw.image_id}: {error}") from error
-        return ready.image, ready.joints, ready.mask
+        return ready.joints, ready.mask
 
     def _samples(self, lane: Lane, start: int) -> Iterator[RawSample | None]:
         read = self._read(lane.readings(start))

@@ -173,6 +173,27 @@ def test_decoding_at_reduced_size_shows_the_same_picture(coco_mini: Path) -> Non
     assert used > 15
 
 
+@pytest.mark.parametrize("kind", [".png", ".webp"])
+def test_an_image_of_another_format_is_decoded_whole(kind: str) -> None:
+    """OpenCV rounds the reduced size of a JPEG up and that of others down."""
+    image = np.full((201, 301, 3), 200, np.uint8)
+    ready = prepare(
+        cv2.imencode(kind, image)[1].tobytes(), None, [], width=301, height=201, size=32, config=NONE, key=(0, 0, 1)
+    )
+    assert ready.image.mean() > 190
+
+
+def test_drawn_into_given_room_it_is_the_same_image() -> None:
+    jpeg = cv2.imencode(".jpg", smooth(90, 120))[1].tobytes()
+    config = AugmentConfig(brightness=0.2, contrast=0.2, saturation=0.5)
+    options: Any = {"width": 120, "height": 90, "size": 64, "config": config, "key": (1, 2, 3)}
+    room = np.zeros((2, 64, 64, 3), np.uint8)
+    ready = prepare(jpeg, None, [], out=room[1], **options)
+    assert np.shares_memory(ready.image, room)
+    assert np.array_equal(room[1], prepare(jpeg, None, [], **options).image)
+    assert not room[0].any()
+
+
 def test_outside_the_image_nothing_counts() -> None:
     ready = run(np.full((64, 64, 3), 200, np.uint8), **{**STILL, "scale_min": 2, "scale_max": 2})
     inside = np.zeros((32, 32), bool)

@@ -76,7 +76,10 @@ class Drill:
         return told
 
     def _hold_against_others(self, told: dict[str, Any]) -> None:
-        """Whatever befell them, runs of as many workers and steps end in the same weights, to the last bit."""
+        """Whatever befell them, runs of as many workers and steps end in the same weights, to the last bit.
+
+        The first of the two runs of one name is such a run, and nothing befalls it.
+        """
         weights = dict(checkpoint.load(checkpoint.step_url(told["storage"], told["steps"])).weights)
         other = self.ends.setdefault((self.tree["train"]["workers"], told["steps"]), weights)
         unequal = [name for name in weights if not torch.equal(weights[name], other[name])]
@@ -159,7 +162,7 @@ def drill(mlflow_server: Any, s3: str, drawn_shards: Path, tmp_path: Path, ends:
         "model": {"r": -4, "input_size": 64},
         "stream": {"lanes": 4, "loader_workers": 0},
         "loss": {"push": "hinge", "tag_weight": 0.05},
-        "train": FEW | {"device": "cpu", "workers": 2, "checkpoint_every": 20, "steps": 120},
+        "train": FEW | {"device": "cpu", "workers": 2, "checkpoint_every": 20, "steps": 150},
         "tracking": {"experiment": "drills", "spool": str(tmp_path / "spool")},
     }
     drill = Drill(tmp_path, tree, ends=ends)

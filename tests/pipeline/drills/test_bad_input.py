@@ -35,7 +35,7 @@ def test_a_shard_damaged_in_the_middle_ends_the_run_at_once_and_mended_it_goes_o
     assert drill.said(process).count("Started training worker group") == 1, "it was not tried again"
     victim.write_bytes(whole)
     told = drill.end(drill.start())
-    assert (told["finished"], told["steps"]) == (True, 120)
+    assert (told["finished"], told["steps"]) == (True, 150)
     lost, seconds = drill.price(damaged, told["resumed_from"])
     note = f"the run ends after {noticed:.0f} s and names the shard; mended and submitted again"
     tell("a corrupt shard, `on_damage=fail`", lost=lost, seconds=seconds, note=note)

@@ -17,7 +17,7 @@ def test_a_killed_driver_submitted_again_goes_on(stack: Any, drill: Any, tell: A
     killed = time.time()
     first.wait()
     told = drill.end(drill.start())
-    assert (told["finished"], told["steps"]) == (True, 120)
+    assert (told["finished"], told["steps"]) == (True, 150)
     assert told["resumed_from"] >= 20
     lost, seconds = drill.price(killed, told["resumed_from"])
     tell("the driver is killed and submitted again", lost=lost, seconds=seconds)
@@ -25,7 +25,6 @@ def test_a_killed_driver_submitted_again_goes_on(stack: Any, drill: Any, tell: A
 
 def test_of_two_runs_of_one_name_the_second_is_refused(stack: Any, drill: Any, tell: Any) -> None:
     drill.address = stack.ray_address
-    drill.tree["train"]["steps"] = 150
     first = drill.start()
     drill.until_saved(20)
     begun = time.monotonic()

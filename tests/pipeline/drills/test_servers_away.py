@@ -36,7 +36,7 @@ def test_a_store_that_is_away_for_a_minute_is_waited_for(
     drill.environment = {"AWS_ENDPOINT_URL": door.address}
     drill.tree["data"] = {"train": f"{shards_in_s3}/train2017", "val": f"{shards_in_s3}/val2017"}
     drill.tree["stream"]["cache"] = str(tmp_path / "cache") if cached else ""
-    drill.tree["train"]["steps"] = 300 if cached else 120
+    drill.tree["train"]["steps"] = 300 if cached else 150
     process = drill.start()
     drill.until_saved(20)
     door.shut()

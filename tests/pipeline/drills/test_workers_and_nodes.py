@@ -29,7 +29,7 @@ def test_a_killed_worker_is_replaced(stack: Any, drill: Any, tell: Any) -> None:
     os.kill(workers()[0], signal.SIGKILL)
     killed = time.time()
     told = drill.end(process)
-    assert (told["finished"], told["steps"], told["workers"]) == (True, 120, 2)
+    assert (told["finished"], told["steps"], told["workers"]) == (True, 150, 2)
     assert told["resumed_from"] >= 20
     lost, seconds = drill.price(killed, told["resumed_from"])
     tell("a worker is killed (SIGKILL)", lost=lost, seconds=seconds)
@@ -48,7 +48,7 @@ def test_workers_told_that_their_node_is_to_go_save_first(stack: Any, drill: Any
     left = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
     assert left == "2 workers were told to leave\n"
     told = drill.end(process)
-    assert (told["finished"], told["steps"], told["workers"]) == (True, 120, 2)
+    assert (told["finished"], told["steps"], told["workers"]) == (True, 150, 2)
     assert told["resumed_from"] % 70
     lost, seconds = drill.price(told_at, told["resumed_from"])
     assert lost == 0
@@ -106,7 +106,7 @@ def test_a_lost_node_is_replaced(cluster: Any, drill: Any, tell: Any, spare: boo
         assert drill.saved() == reached, "it waits"
         add(nodes)
     told = drill.end(process)
-    assert (told["finished"], told["steps"], told["workers"]) == (True, 120, 2)
+    assert (told["finished"], told["steps"], told["workers"]) == (True, 150, 2)
     lost, seconds = drill.price(lost_at, told["resumed_from"])
     note = "a spare takes its place" if spare else "the run waits; a new node came after 35 s"
     tell("a node is lost (raylet killed)", lost=lost, seconds=seconds, note=note)

@@ -28,13 +28,20 @@ def shard(
     """
     from pipeline.progress import Progress
     from pipeline.shard_runners import choose
-    from pipeline.sharding import describe, make_plans, write_split
+    from pipeline.sharding import ProblemsError, describe, make_plans, write_split
     from pipeline.source import present
 
     runner = choose(ray=ray, workers=workers)
+    refused: list[str] = []
     for plan in make_plans(source, target, present(source, split or ()), per_shard=per_shard, dataset=dataset):
-        with Progress(plan.images, f"shard {plan.split}") as progress:
-            report = write_split(plan, runner=runner, strict=strict, done=progress.advance)
+        try:
+            with Progress(plan.images, f"shard {plan.split}") as progress:
+                report = write_split(plan, runner=runner, strict=strict, done=progress.advance)
+        except ProblemsError as error:
+            for problem in error.problems:
+                typer.echo(f"  {plan.split}: {describe(problem)}", err=True)
+            refused.append(f"{plan.split} {len(error.problems)}")
+            continue
         index = report.index
         typer.echo(
             f"{plan.split}: {index.images} images, {index.annotations} people and crowds, {index.keypoints} keypoints "
@@ -43,3 +50,8 @@ def shard(
         )
         for problem in report.problems:
             typer.echo(f"  left out: {describe(problem)}", err=True)
+    if refused:
+        raise ValueError(
+            f"--strict allows no problems ({', '.join(refused)}; each on a line above): mend the source, or leave the "
+            "option off to have bad images left out"
+        )

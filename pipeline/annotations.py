@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ from lhrnet.coco import KEYPOINTS, K
 
 KEPT = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints", "keypoints")
 """What the shards keep of an annotation."""
+FAR = 1e5
+"""Pixels. No image is so large, and pycocotools ends the process where an outline is much larger."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,14 @@ def parse(data: bytes, name: str, *, labelled: bool) -> AnnotationFile:
     """
     try:
         tree = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{name} is not JSON: {error}") from error
     needed = ("images", "annotations", "categories") if labelled else ("images",)
     for key in needed:
         if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
             raise ValueError(f"{name} is no COCO annotation file: it has no list {key!r}")
     categories = tree.get("categories", [])
-    if labelled and not any(tuple(c.get("keypoints", ())) == KEYPOINTS for c in categories if isinstance(c, dict)):
+    if labelled and not any(c.get("keypoints") == list(KEYPOINTS) for c in categories if isinstance(c, dict)):
         raise ValueError(f"{name} has no category with COCO's {K} keypoints; use person_keypoints_*.json")
     if not tree["images"]:
         raise ValueError(f"{name} lists no images")
@@ -88,7 +90,7 @@ def _grouped(
             )
             for image in sorted(images, key=lambda image: int(image["id"]))
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: an image or annotation lacks or garbles {error}; it is no COCO file") from error
     twice = {image for image, count in Counter(record.image_id for record in records).items() if count > 1}
     shared = {i for i, count in Counter(a["id"] for r in records for a in r.annotations).items() if count > 1}
@@ -117,6 +119,8 @@ def _slim(annotation: dict[str, Any]) -> dict[str, Any]:
 
 def faults(record: Record) -> Iterator[str]:
     """What is wrong with a record, whatever its image looks like."""
+    if not 0 <= record.image_id < 1 << 63:
+        yield "its id is not between 0 and 2**63 - 1"
     if record.width < 1 or record.height < 1:
         yield f"its size is {record.width}x{record.height}"
     for annotation in record.annotations:
@@ -124,8 +128,12 @@ def faults(record: Record) -> Iterator[str]:
         if not _numbers(points, 3 * K):
             yield f"{name} has no {K} keypoints of three numbers"
             continue
-        if not _numbers(box, 4) or not _numbers([annotation.get("area")], 1):
+        if not _numbers(box, 4) or not _numbers([annotation.get("area")], 1, FAR**2):
             yield f"{name} has no bbox of four numbers or no area"
+        if annotation["iscrowd"] not in (0, 1):
+            yield f"{name} has iscrowd {annotation['iscrowd']!r} where 0 or 1 is allowed"
+        if fault := _segmentation_fault(annotation.get("segmentation"), record.height, record.width):
+            yield f"{name} has a segmentation {fault}"
         labelled = [(x, y) for x, y, v in zip(points[::3], points[1::3], points[2::3], strict=True) if v > 0]
         if any(v not in (0, 1, 2) for v in points[2::3]):
             yield f"{name} has a visibility other than 0, 1, 2"
@@ -135,5 +143,46 @@ def faults(record: Record) -> Iterator[str]:
             yield f"{name} has a keypoint outside the image"
 
 
-def _numbers(values: Any, count: int) -> bool:
-    return isinstance(values, Sequence) and len(values) == count and all(isinstance(v, int | float) for v in values)
+def _numbers(values: Any, count: int, most: float = FAR) -> bool:
+    return isinstance(values, list) and len(values) == count and all(_number(v, most) for v in values)
+
+
+def _number(value: Any, most: float) -> bool:
+    return isinstance(value, int | float) and abs(value) <= most
+
+
+def _segmentation_fault(shape: Any, height: int, width: int) -> str:
+    """What pycocotools would stumble over, or fill with whatever lies in memory; empty if nothing."""
+    if not shape:
+        return ""
+    if isinstance(shape, list):
+        if not all(isinstance(line, list) and line and _numbers(line, len(line) // 2 * 2) for line in shape):
+            return f"whose outlines are not pairs of numbers up to {FAR:.0f}"
+        return "" if len(shape[0]) >= 6 else f"whose outline has {len(shape[0]) // 2} points"
+    if not isinstance(shape, dict) or not {"size", "counts"} <= shape.keys():
+        return "that is neither outlines nor run lengths with size and counts"
+    if str(shape["size"]) != str([height, width]):  # [96.0, 96.0] is another type to pycocotools
+        return f"of size {shape['size']} where the image has [{height}, {width}]"
+    runs = _runs(shape["counts"])
+    if not all(isinstance(run, int) and run >= 0 for run in runs) or sum(runs) != height * width:
+        return f"whose run lengths do not sum to the image's {height * width} pixels"
+    return ""
+
+
+def _runs(counts: Any) -> list[Any]:
+    """Run lengths as a list; those in COCO's compressed form (pycocotools' rleFrString) unpacked, [-1] if damaged."""
+    if not isinstance(counts, str):
+        return counts if isinstance(counts, list) else [-1]
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > 30:
+            return [-1]
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16) << (shift - 4)
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return [-1] if shift else runs

@@ -20,14 +20,6 @@ QUICK_PNG = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_PN
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the index of an earlier run says of a shard that was made of the same files."""
-
-    shard: Shard
-    left_out: tuple[LeftOut, ...]
-
-
-@dataclass(frozen=True)
 class ShardTask:
     """All that is needed to write one shard, on whichever machine."""
 
@@ -38,13 +30,23 @@ class ShardTask:
     """The image file of each record; None where the source has none."""
     refused: tuple[tuple[int, str], ...] = ()
     """(image id, reason) of records that stay out, whatever their image is like."""
-    known: Known | None = None
+    listed: Shard | None = None
+    """What the index of an earlier run says of the shard of this name."""
+    spare: bool = False
+    """Leave what is listed as it lies, even if it is wrong: the run may yet be refused."""
 
     @property
     def source(self) -> str:
-        """Hash over the names and sizes of the image files, and over what is refused."""
-        lines = [f"{r.file_name} {m.size if m else None}" for r, m in zip(self.records, self.members, strict=True)]
+        """Hash over the names of the image files, what is known of them unread, and what is refused."""
+        lines = [f"{r.file_name} {m.stamp if m else None}" for r, m in zip(self.records, self.members, strict=True)]
         return hashlib.sha256("\n".join([*lines, *map(str, self.refused)]).encode()).hexdigest()
+
+    @property
+    def known(self) -> Shard | None:
+        """What is listed, if it was made of the same files and none was left out: a bad one may have been mended."""
+        ids = tuple(record.image_id for record in self.records)
+        same = self.listed is not None and (self.listed.source, self.listed.image_ids) == (self.source, ids)
+        return self.listed if same else None
 
 
 @dataclass(frozen=True)
@@ -54,25 +56,25 @@ class ShardResult:
     shard: Shard | None
     """None where no image was good."""
     left_out: tuple[LeftOut, ...]
-    written: bool
-    """False: it was there already, right in every byte."""
+    written: bool = False
+    due: bool = False
+    """It is missing or wrong and was spared; neither written nor due: it was there already, right in every byte."""
 
 
 def make_shard(task: ShardTask) -> ShardResult:
-    """Write one shard, unless the very bytes are there already.
+    """Write one shard, unless the very bytes are there already. Nothing is removed.
 
     Raises:
         OSError: the source or the target cannot be reached.
     """
-    if task.known and _stored(task.url) == (task.known.shard.bytes, task.known.shard.sha256):
-        return ShardResult(task.known.shard, task.known.left_out, written=False)
+    if (known := task.known) and _stored(task.url) == (known.bytes, known.sha256):
+        return ShardResult(known, ())
     good, left_out, data = _tar(task)
     if not good:
-        storage.delete(task.url)
-        return ShardResult(None, tuple(left_out), written=False)
+        return ShardResult(None, tuple(left_out))
     digest = hashlib.sha256(data).hexdigest()
-    written = _stored(task.url) != (len(data), digest)
-    if written:
+    wrong, spared = _stored(task.url) != (len(data), digest), task.spare and task.listed is not None
+    if wrong and not spared:
         storage.write_bytes(task.url, data)
     shard = Shard(
         name=task.url.rsplit("/", 1)[-1],
@@ -84,7 +86,7 @@ def make_shard(task: ShardTask) -> ShardResult:
         annotations=tuple(len(record.annotations) for record in good),
         keypoints=tuple(record.keypoints for record in good),
     )
-    return ShardResult(shard, tuple(left_out), written)
+    return ShardResult(shard, tuple(left_out), written=wrong and not spared, due=wrong and spared)
 
 
 def _tar(task: ShardTask) -> tuple[list[Record], list[LeftOut], bytes]:

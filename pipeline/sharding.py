@@ -1,18 +1,20 @@
 """COCO to shards: one task a shard, the same bytes whatever the parallelism, only what is missing or wrong written.
 
 The plan (which images go into which shard) comes from the annotation file alone, so a bad image makes its shard one
-shorter and moves nothing else. The index is written last: a folder without one holds no finished shards.
+shorter and moves nothing else. The index is written last: a folder without one holds no finished shards. Only then are
+the tars of an earlier input removed.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline import annotations, storage
 from pipeline.annotations import AnnotationFile
-from pipeline.shard_task import Known, ShardResult, ShardTask, make_shard
-from pipeline.shards import INDEX, TRUTH, LeftOut, ShardIndex, index_bytes, read_index, splits, truth_bytes
-from pipeline.source import SPLITS, SplitFiles, locate
+from pipeline.shard_task import ShardResult, ShardTask, make_shard
+from pipeline.shards import INDEX, TRUTH, LeftOut, Shard, ShardIndex, index_bytes, read_index, truth_bytes
+from pipeline.source import SPLITS, SplitFiles, check_apart, locate
 
 LEAST_SHARDS = 16
 """A small split gets smaller shards, so that there are enough of them to share out."""
@@ -52,6 +54,16 @@ class SplitReport:
     """Shards written; the others were there already."""
 
 
+class ProblemsError(ValueError):
+    """A strict run found problems; all of them are in `problems`."""
+
+    def __init__(self, split: str, problems: Sequence[LeftOut]) -> None:
+        lines = "\n".join(describe(problem) for problem in problems[:20])
+        more = f"\n... and {len(problems) - 20} more" if len(problems) > 20 else ""
+        super().__init__(f"{split}: {len(problems)} problems, and --strict allows none:\n{lines}{more}")
+        self.problems = tuple(problems)
+
+
 def serial(tasks: Sequence[ShardTask]) -> Iterator[tuple[int, ShardResult]]:
     """One task after the other, in this process."""
     for number, task in enumerate(tasks):
@@ -66,19 +78,24 @@ def make_plans(
     Args:
         source: where COCO's files lie.
         target: root under which each split gets its folder.
-        names: splits.
+        names: splits; one that is named twice counts once.
         per_shard: most images a shard; a split that would have fewer than 16 shards gets smaller ones.
         dataset: name kept in the index; the source's last part if empty.
 
     Raises:
-        ValueError: an annotation file is not COCO's, or a setting is wrong.
+        ValueError: an annotation file is not COCO's, a setting is wrong, or the shards would lie among the source's
+            own images.
+        OSError: the index of another split at the target cannot be read.
         FileNotFoundError: annotations or images are not there.
     """
     if per_shard < 1:
         raise ValueError(f"per_shard is {per_shard}; allowed: 1 or more (128 to 256 is good)")
+    chosen = [split for split in SPLITS if split in names]
+    for split in chosen:
+        check_apart(source, storage.join(target, split))
     taken = _taken_elsewhere(target, names)
     plans = []
-    for split in sorted(names, key=list(SPLITS).index):
+    for split in chosen:
         plans.append(
             _plan(locate(source, split), storage.join(target, split), per_shard, taken, dataset or _last(source))
         )
@@ -92,50 +109,40 @@ def _last(source: str) -> str:
 
 def _taken_elsewhere(target: str, names: Sequence[str]) -> dict[int, str]:
     """Image ids of the splits that the target already holds and that are not to be written now."""
-    try:
-        there = splits(target)
-    except (FileNotFoundError, ValueError):
-        return {}
-    others = [(split, url) for split, url in there.items() if split not in names]
-    return {image: split for split, url in others for image in read_index(url).image_ids}
+    urls = {split: storage.join(target, split) for split in SPLITS if split not in names}
+    there = {split: url for split, url in urls.items() if storage.size(storage.join(url, INDEX)) is not None}
+    return {image: split for split, url in there.items() for image in read_index(url).image_ids}
 
 
 def _plan(files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], dataset: str) -> SplitPlan:
     data = files.annotations.read()
-    name = files.annotations.name
-    file = annotations.parse(data, name, labelled="person_keypoints" in name)
+    labelled = "person_keypoints" in SPLITS[files.split].annotations
+    file = annotations.parse(data, files.annotations.name, labelled=labelled)
     digest = hashlib.sha256(data).hexdigest()
     per_shard = max(1, min(per_shard, -(-len(file.records) // LEAST_SHARDS)))
-    known = _known(url, digest, per_shard)
+    stem = f"{files.split}-{hashlib.sha256(f'{dataset} {per_shard} {digest}'.encode()).hexdigest()[:8]}"
+    listed = _listed(url)
     tasks = []
     for number, start in enumerate(range(0, len(file.records), per_shard)):
         records = file.records[start : start + per_shard]
+        name = f"{stem}-{number:05d}.tar"
         task = ShardTask(
-            storage.join(url, f"{files.split}-{digest[:8]}-{number:05d}.tar"),
+            storage.join(url, name),
             records,
             tuple(files.images.get(record.file_name) for record in records),
             tuple((r.image_id, f"it is also in {taken[r.image_id]}") for r in records if r.image_id in taken),
+            listed.get(name),
         )
-        tasks.append(_with_known(task, known))
+        tasks.append(task)
     return SplitPlan(url, dataset, files.split, per_shard, digest, file, tuple(tasks))
 
 
-def _known(url: str, digest: str, per_shard: int) -> ShardIndex | None:
+def _listed(url: str) -> dict[str, Shard]:
+    """The shards of the index of an earlier run, by name; none where it cannot be read: all is made anew then."""
     try:
-        index = read_index(url)
+        return {shard.name: shard for shard in read_index(url).shards}
     except (FileNotFoundError, ValueError):
-        return None
-    return index if (index.annotation_sha256, index.per_shard) == (digest, per_shard) else None
-
-
-def _with_known(task: ShardTask, index: ShardIndex | None) -> ShardTask:
-    name = task.url.rsplit("/", 1)[-1]
-    shard = next((shard for shard in index.shards if shard.name == name), None) if index else None
-    if index is None or shard is None or shard.source != task.source:
-        return task
-    ids = {record.image_id for record in task.records}
-    left_out = tuple(left for left in index.left_out if left.image_id in ids)
-    return ShardTask(task.url, task.records, task.members, task.refused, Known(shard, left_out))
+        return {}
 
 
 def write_split(
@@ -146,26 +153,26 @@ def write_split(
     Args:
         plan: from `make_plans`.
         runner: how the tasks are done.
-        strict: fail where an image must be left out, before the index is written.
+        strict: fail where an image must be left out; what an index lists is then as it was, and nothing new is left.
         done: told the number of images of each task that ends.
 
     Raises:
-        ValueError: strict and something is wrong, or no image is good.
+        ProblemsError: strict and something is wrong.
+        ValueError: no image is good.
         OSError: the source or the target cannot be reached.
     """
     results: dict[int, ShardResult] = {}
-    for number, result in runner(plan.tasks):
+    for number, result in runner([replace(task, spare=strict) for task in plan.tasks]):
         results[number] = result
         done(len(plan.tasks[number].records))
-    ordered = [results[number] for number in range(len(plan.tasks))]
-    orphans = tuple(LeftOut(image_id=i, file_name=name, reason=reason) for i, name, reason in plan.file.problems)
-    problems = orphans + tuple(left for result in ordered for left in result.left_out)
-    shards = tuple(result.shard for result in ordered if result.shard)
-    if strict and problems:
+    if strict and (problems := _problems(plan, results)):
         _take_back(plan, results)
-        lines = "\n".join(describe(problem) for problem in problems[:20])
-        more = f"\n... and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise ValueError(f"{plan.split}: {len(problems)} problems, and --strict allows none:\n{lines}{more}")
+        raise ProblemsError(plan.split, problems)
+    if due := [number for number, result in results.items() if result.due]:
+        for place, result in runner([plan.tasks[number] for number in due]):
+            results[due[place]] = result
+    ordered, problems = [results[number] for number in range(len(plan.tasks))], _problems(plan, results)
+    shards = tuple(result.shard for result in ordered if result.shard)
     if not shards:
         raise ValueError(f"{plan.split}: none of {plan.images} images is good; the first: {describe(problems[0])}")
     listed = {image for shard in shards for image in shard.image_ids}
@@ -184,16 +191,20 @@ def write_split(
         left_out=problems,
     )
     _put(storage.join(plan.url, TRUTH), truth)
-    _remove_stale(plan.url, {shard.name for shard in shards})
     _put(storage.join(plan.url, INDEX), index_bytes(index))
+    _remove_stale(plan, {shard.name for shard in shards})
     return SplitReport(plan.url, index, problems, sum(result.written for result in ordered))
 
 
+def _problems(plan: SplitPlan, results: dict[int, ShardResult]) -> tuple[LeftOut, ...]:
+    orphans = tuple(LeftOut(image_id=i, file_name=name, reason=reason) for i, name, reason in plan.file.problems)
+    return orphans + tuple(left for number in range(len(plan.tasks)) for left in results[number].left_out)
+
+
 def _take_back(plan: SplitPlan, results: dict[int, ShardResult]) -> None:
-    """Remove what a refused run wrote, and with it an older index that no longer tells the truth."""
+    """Remove what a refused run wrote; no index lists it."""
     for number, result in results.items():
         if result.written:
-            storage.delete(storage.join(plan.url, INDEX))
             storage.delete(plan.tasks[number].url)
 
 
@@ -216,8 +227,9 @@ def _put(url: str, data: bytes) -> None:
         storage.write_bytes(url, data)
 
 
-def _remove_stale(url: str, names: set[str]) -> None:
-    """Tars of an earlier input, or of larger shards: a folder holds one set."""
-    for name in storage.listing(url):
-        if name.endswith(".tar") and name not in names:
-            storage.delete(storage.join(url, name))
+def _remove_stale(plan: SplitPlan, names: set[str]) -> None:
+    """Tars of an earlier input, or of larger shards: a folder holds one set. What others put there stays."""
+    ours = re.compile(rf"{plan.split}-[0-9a-f]{{8}}-\d{{5,}}\.tar")
+    for name in storage.listing(plan.url):
+        if ours.fullmatch(name) and name not in names:
+            storage.delete(storage.join(plan.url, name))

@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import json
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,6 +21,8 @@ from pipeline import storage
 INDEX = "index.json"
 TRUTH = "annotations.json.gz"
 FORMAT = 1
+
+ImageId = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 Images = Literal["labelled", "annotated", "all"]
 """Which images: those with a labelled keypoint, with any person annotated, or every one."""
@@ -37,8 +39,9 @@ class Shard(BaseModel):
     bytes: int = Field(ge=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     source: str
-    """Hash over the names and sizes of the files it was made of: tells a second run whether the source changed."""
-    image_ids: tuple[int, ...]
+    """Hash over the names and sizes of the files it was made of, and their checksums where they lay in a zip: tells a
+    second run whether the source changed."""
+    image_ids: tuple[ImageId, ...]
     """In the tar's order."""
     annotations: tuple[int, ...]
     """People and crowds annotated, by image."""

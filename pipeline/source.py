@@ -6,6 +6,7 @@ SOURCE/train2017/*.jpg                               or in   SOURCE[/zips]/train
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath, PurePosixPath
 
 from pipeline import storage
 from pipeline.source_zip import Member, members
@@ -83,6 +84,24 @@ def locate(source: str, split: str) -> SplitFiles:
             if "/" not in name
         }
     return SplitFiles(split, _annotations_at(source, layout), images)
+
+
+def check_apart(source: str, folder: str) -> None:
+    """Refuse a folder of shards in which a later run would look for images, or that holds the source itself.
+
+    Raises:
+        ValueError: with both places.
+    """
+    place, looked = _path(folder), [storage.join(source, layout.images) for layout in SPLITS.values()]
+    if _path(source).is_relative_to(place) or any(place.is_relative_to(_path(images)) for images in looked):
+        raise ValueError(
+            f"the shards would go to {folder}, among the files of the source {source}; choose another target, "
+            f"for example {storage.join(source, 'shards')}"
+        )
+
+
+def _path(url: str) -> PurePath:
+    return storage.local_path(url).resolve() if storage.is_local(url) else PurePosixPath(url)
 
 
 def _images_at(source: str, layout: Layout) -> str | None:

@@ -39,6 +39,11 @@ class Member:
         """Its path in the archive, or its URL."""
         return self.span.name if self.span else self.url
 
+    @property
+    def stamp(self) -> str:
+        """What is known of it unread: its size and, in an archive, its checksum."""
+        return f"{self.size} {self.span.crc}" if self.span else f"{self.size}"
+
     def read(self) -> bytes:
         """Its bytes.
 

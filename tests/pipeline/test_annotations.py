@@ -3,8 +3,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pycocotools import mask as rle
 
+from lhrnet.masks import loss_mask
 from pipeline.annotations import faults, parse
 
 
@@ -55,7 +58,9 @@ def test_test_dev_needs_only_images(tree: dict[str, Any]) -> None:
         (lambda t: {k: v for k, v in t.items() if k != "annotations"}, "no list 'annotations'"),
         (lambda t: {**t, "images": []}, "lists no images"),
         (lambda t: {**t, "categories": [{"id": 1, "name": "person"}]}, "17 keypoints"),
+        (lambda t: {**t, "categories": [{"keypoints": 5}]}, "17 keypoints"),
         (lambda t: {**t, "images": [{"id": 1}]}, "file_name"),
+        (lambda t: {**t, "images": [{**t["images"][0], "id": float("inf")}]}, "infinity"),
         (lambda t: {**t, "annotations": [{"id": 1}]}, "image_id"),
     ],
 )
@@ -67,6 +72,8 @@ def test_a_file_that_is_not_coco_keypoints_is_refused(tree: dict[str, Any], dama
 def test_a_file_that_is_not_json_is_refused() -> None:
     with pytest.raises(ValueError, match=r"x\.json is not JSON"):
         parse(b"{", "x.json", labelled=True)
+    with pytest.raises(ValueError, match=r"x\.json is not JSON"):
+        parse(b"[" * 100_000, "x.json", labelled=True)
 
 
 def _labelled(tree: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +87,10 @@ def _labelled(tree: dict[str, Any]) -> dict[str, Any]:
         (lambda a: a["keypoints"].pop(), "17 keypoints of three numbers"),
         (lambda a: a.update(keypoints=["a"] * 51), "17 keypoints of three numbers"),
         (lambda a: a.update(bbox=[1, 2]), "bbox"),
+        (lambda a: a.update(bbox=[1, 2, float("nan"), 4]), "bbox"),
         (lambda a: a.update(area=None), "area"),
+        (lambda a: a.update(iscrowd="no"), "iscrowd 'no'"),
+        (lambda a: a.update(keypoints=[*a["keypoints"][:-3], float("nan"), 0, 0]), "17 keypoints of three numbers"),
         (lambda a: a.update(num_keypoints=99), "says 99 keypoints"),
         (lambda a: a.update(keypoints=[-1.0, 5.0, 2] + [0] * 48, num_keypoints=1), "outside the image"),
         (lambda a: a.update(keypoints=[5.0, 97.0, 1] + [0] * 48, num_keypoints=1), "outside the image"),
@@ -111,3 +121,63 @@ def test_ids_that_occur_twice_are_left_out_and_named(tree: dict[str, Any]) -> No
 def test_annotations_of_no_image_are_reported(tree: dict[str, Any]) -> None:
     tree["annotations"][0]["image_id"] = 77
     assert [(p[0], p[2]) for p in read(tree).problems] == [(77, "1 annotations of an image that is not listed")]
+
+
+SIDE = 96
+
+
+@pytest.mark.parametrize(
+    ("shape", "word"),
+    [
+        ([[1, 2]], "outline has 1 points"),
+        ([[]], "pairs of numbers"),
+        ([[1, 2, 3, 4, 5, 6, 7]], "pairs of numbers"),
+        ([["a"] * 6], "pairs of numbers"),
+        ([[float("nan")] * 6], "pairs of numbers"),
+        ([[1e9, 1e9, -1e9, 0, 3, 4]], "pairs of numbers"),
+        ([1, 2, 3, 4, 5, 6], "pairs of numbers"),
+        ("abc", "neither outlines nor run lengths"),
+        (5, "neither outlines nor run lengths"),
+        ({"counts": [1]}, "neither outlines nor run lengths"),
+        ({"size": [SIDE, SIDE]}, "neither outlines nor run lengths"),
+        ({"size": [SIDE, 5], "counts": [SIDE * 5]}, "of size"),
+        ({"size": [96.0, 96.0], "counts": [SIDE**2]}, "of size"),
+        ({"size": [SIDE, SIDE], "counts": [-5, SIDE**2 + 5]}, "do not sum"),
+        ({"size": [SIDE, SIDE], "counts": [10**12]}, "do not sum"),
+        ({"size": [SIDE, SIDE], "counts": ["a"]}, "do not sum"),
+        ({"size": [SIDE, SIDE], "counts": 7}, "do not sum"),
+        ({"size": [SIDE, SIDE], "counts": "0"}, "do not sum"),
+        ({"size": [SIDE, SIDE], "counts": "o" * 12}, "do not sum"),
+        ({"size": [SIDE, SIDE], "counts": "PP\u00e9"}, "do not sum"),
+    ],
+)
+def test_a_segmentation_that_pycocotools_cannot_read_is_a_fault(tree: dict[str, Any], shape: Any, word: str) -> None:
+    crowd = {**_labelled(tree), "iscrowd": 1, "segmentation": shape}
+    (record,) = read({**tree, "images": [_image(tree, crowd)], "annotations": [crowd]}).records
+    (fault,) = faults(record)
+    assert word in fault
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_run_lengths_are_taken_compressed_or_not(tree: dict[str, Any], seed: int) -> None:
+    region = np.random.default_rng(seed).random((SIDE, SIDE)) < (0.01, 0.3, 0.9, 0)[seed]
+    packed = rle.encode(np.asfortranarray(region, np.uint8))
+    crowd = {**_labelled(tree), "iscrowd": 1}
+    crowd["segmentation"] = {"size": packed["size"], "counts": packed["counts"].decode()}
+    (record,) = read({**tree, "images": [_image(tree, crowd)], "annotations": [crowd]}).records
+    assert list(faults(record)) == []
+    assert np.array_equal(~loss_mask(record.annotations, SIDE, SIDE), region)
+    crowd["segmentation"]["counts"] = crowd["segmentation"]["counts"][:-1]
+    (record,) = read({**tree, "images": [_image(tree, crowd)], "annotations": [crowd]}).records
+    assert len(list(faults(record))) == 1
+
+
+def _image(tree: dict[str, Any], annotation: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(image for image in tree["images"] if image["id"] == annotation["image_id"])
+    return {**found, "width": SIDE, "height": SIDE}
+
+
+@pytest.mark.parametrize(("image_id", "good"), [(0, True), (2**63 - 1, True), (-1, False), (2**63, False)])
+def test_an_id_that_training_cannot_hold_is_a_fault(tree: dict[str, Any], image_id: int, good: bool) -> None:
+    (record,) = read({**tree, "images": [{**tree["images"][0], "id": image_id}], "annotations": []}).records
+    assert list(faults(record)) == ([] if good else ["its id is not between 0 and 2**63 - 1"])

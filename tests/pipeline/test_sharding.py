@@ -12,7 +12,7 @@ from pipeline import storage
 from pipeline.augment import decode, decode_ignored
 from pipeline.reader import open_shard, read_shard
 from pipeline.shard_runners import choose, over_processes
-from pipeline.sharding import SplitReport, make_plans, serial, write_split
+from pipeline.sharding import ProblemsError, SplitReport, make_plans, serial, write_split
 from pipeline.shards import INDEX, read_index, truth
 
 
@@ -116,6 +116,56 @@ def test_a_changed_image_is_noticed_on_the_second_run(own_coco: Path, tmp_path: 
     assert report.written == 1
 
 
+def test_an_image_mended_at_the_same_size_is_taken_in(own_coco: Path, drawn_shards: Path, tmp_path: Path) -> None:
+    path = sorted((own_coco / "train2017").iterdir())[0]
+    whole = path.read_bytes()
+    path.write_bytes(bytes(len(whole)))
+    assert len(shard(own_coco, tmp_path / "shards")[0].problems) == 1
+    path.write_bytes(whole)
+    assert shard(own_coco, tmp_path / "shards")[0].problems == ()
+    assert files(tmp_path / "shards" / "train2017") == files(drawn_shards / "train2017")
+
+
+def test_a_split_named_twice_is_written_once(own_shards: Path, drawn_shards: Path, drawn_coco: Path) -> None:
+    (report,) = shard(drawn_coco, own_shards, "val2017", "val2017")
+    assert (report.written, report.problems) == (0, ())
+    assert files(own_shards) == files(drawn_shards)
+
+
+def test_shards_are_not_written_over_the_sources_images(own_coco: Path) -> None:
+    before = files(own_coco)
+    with pytest.raises(ValueError, match=r"among the files of the source.*for example .*shards"):
+        shard(own_coco, own_coco)
+    assert files(own_coco) == before
+
+
+def test_what_others_put_beside_the_shards_stays(own_shards: Path, drawn_coco: Path) -> None:
+    folder = own_shards / "val2017"
+    theirs = [folder / name for name in ("mine.tar", "old/val2017-00000000-00000.tar", "train2017-00000000-00000.tar")]
+    ours = folder / "val2017-00000000-00000.tar"
+    for path in (*theirs, ours):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    shard(drawn_coco, own_shards, "val2017")
+    assert all(path.exists() for path in theirs)
+    assert not ours.exists()
+
+
+def test_an_index_of_another_program_is_no_hindrance(drawn_coco: Path, tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / INDEX).write_text("{}")
+    (plan,) = make_plans(str(drawn_coco), str(tmp_path), ["test-dev2017"])
+    assert plan.images == 10
+
+
+def test_a_sources_path_does_not_say_what_its_annotations_are(drawn_coco: Path, tmp_path: Path) -> None:
+    (tmp_path / "person_keypoints").symlink_to(drawn_coco)
+    tree = json.loads((drawn_coco / "annotations" / "image_info_test-dev2017.json").read_text())
+    (plan,) = make_plans(str(tmp_path / "person_keypoints"), str(tmp_path / "shards"), ["test-dev2017"])
+    assert plan.images == len(tree["images"])
+    assert all(record.annotations == () for task in plan.tasks for record in task.records)
+
+
 def test_larger_shards_replace_smaller_ones(own_coco: Path, tmp_path: Path) -> None:
     shard(own_coco, tmp_path / "shards", per_shard=1)
     (report,) = shard(own_coco, tmp_path / "shards", per_shard=2)
@@ -131,6 +181,14 @@ def test_shard_names_are_unique_across_splits_and_sets(drawn_shards: Path, coco_
     shard(coco_mini, tmp_path, "train2017", "val2017")
     names = [path.name for root in (drawn_shards, tmp_path) for path in root.rglob("*.tar")]
     assert len(set(names)) == len(names) > 60
+
+
+def test_sets_that_share_an_annotation_file_share_no_names(drawn_coco: Path, tmp_path: Path) -> None:
+    names: list[str] = []
+    for dataset, per_shard in (("one", 2), ("two", 2), ("one", 1)):
+        (plan,) = make_plans(str(drawn_coco), str(tmp_path), ["val2017"], per_shard=per_shard, dataset=dataset)
+        names += [task.url for task in plan.tasks]
+    assert len(set(names)) == len(names) == 10 + 10 + 20
 
 
 def _spoil_image(coco: Path, kind: str) -> int:
@@ -172,6 +230,50 @@ def test_a_bad_image_is_left_out_and_named_or_refused(own_coco: Path, tmp_path: 
     assert image not in {entry["id"] for entry in truth(report.url)["images"]}
     (again,) = shard(own_coco, tmp_path / "shards")
     assert (again.written, again.index) == (0, report.index)
+
+
+def test_a_refused_run_changes_nothing_that_an_index_lists(own_coco: Path, own_shards: Path) -> None:
+    _spoil_image(own_coco, "cut")
+    tars = sorted((own_shards / "train2017").glob("*.tar"))
+    tars[2].write_bytes(b"damaged")
+    tars[3].unlink()
+    before = files(own_shards)
+    with pytest.raises(ProblemsError, match="1 problems, and --strict allows none") as error:
+        shard(own_coco, own_shards, strict=True)
+    assert len(error.value.problems) == 1
+    assert files(own_shards) == before
+
+
+def test_a_strict_run_without_problems_mends_what_an_index_lists(
+    own_shards: Path, drawn_shards: Path, drawn_coco: Path
+) -> None:
+    tars = sorted((own_shards / "train2017").glob("*.tar"))
+    tars[2].write_bytes(b"damaged")
+    tars[3].unlink()
+    (report,) = shard(drawn_coco, own_shards, strict=True)
+    assert report.written == 2
+    assert files(own_shards) == files(drawn_shards)
+
+
+def test_a_run_without_a_good_image_leaves_the_shards_that_are_there(own_coco: Path, own_shards: Path) -> None:
+    before = files(own_shards)
+    for path in (own_coco / "train2017").iterdir():
+        path.write_bytes(b"no")
+    with pytest.raises(ValueError, match="none of 45 images is good"):
+        shard(own_coco, own_shards)
+    assert files(own_shards) == before
+
+
+def test_a_segmentation_that_is_none_is_its_images_problem(own_coco: Path, tmp_path: Path) -> None:
+    path = own_coco / "annotations" / "person_keypoints_val2017.json"
+    tree = json.loads(path.read_text())
+    annotation = next(a for a in tree["annotations"] if a["iscrowd"] or not a["num_keypoints"])
+    annotation["segmentation"] = [[1, 2]]
+    path.write_text(json.dumps(tree))
+    (report,) = shard(own_coco, tmp_path / "shards", "val2017")
+    assert [(left.image_id, "segmentation" in left.reason) for left in report.problems] == [
+        (annotation["image_id"], True)
+    ]
 
 
 def test_a_bad_image_moves_no_other_image(own_coco: Path, drawn_shards: Path, tmp_path: Path) -> None:

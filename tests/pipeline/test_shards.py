@@ -41,3 +41,9 @@ def test_splits_finds_every_split_of_a_root_or_the_one_it_is(drawn_shards: Path,
     assert splits(f"{root}/val2017") == {"val2017": f"{root}/val2017"}
     with pytest.raises(FileNotFoundError, match="lhrnet shard"):
         splits(str(tmp_path))
+
+
+@pytest.mark.parametrize("image_id", [-1, 2**63])
+def test_an_id_that_training_cannot_hold_is_refused(image_id: int) -> None:
+    with pytest.raises(ValueError, match="image_ids"):
+        entry("a.tar", (image_id,))

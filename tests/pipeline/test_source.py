@@ -7,7 +7,8 @@ import pytest
 
 from pipeline import storage
 from pipeline.sharding import make_plans, write_split
-from pipeline.source import locate, present
+from pipeline.shards import INDEX, read_index
+from pipeline.source import check_apart, locate, present
 from pipeline.source_zip import Ranges, members
 
 SPLITS = ("train2017", "val2017", "test-dev2017")
@@ -46,7 +47,13 @@ def test_zips_give_the_same_shards_as_the_folder_without_unpacking(
     source = zipped(drawn_coco, tmp_path / "zips", official=official)
     assert present(str(source)) == SPLITS
     expected = {path.relative_to(drawn_shards).as_posix(): path.read_bytes() for path in drawn_shards.rglob("*.*")}
-    assert shards_of(str(source), tmp_path / "shards") == expected
+    found = shards_of(str(source), tmp_path / "shards")
+    assert {k: v for k, v in found.items() if not k.endswith(INDEX)} == {
+        k: v for k, v in expected.items() if not k.endswith(INDEX)
+    }
+    for split in SPLITS:
+        ours, theirs = (read_index(str(root / split)) for root in (tmp_path / "shards", drawn_shards))
+        assert [shard.sha256 for shard in ours.shards] == [shard.sha256 for shard in theirs.shards]
 
 
 def test_zips_at_a_url_are_read_member_by_member(
@@ -148,3 +155,39 @@ def test_ranges_reads_like_a_file(tmp_path: Path) -> None:
     file.seek(2)
     file.seek(3, 1)
     assert (file.tell(), file.read(4)) == (5, data[5:9])
+
+
+def test_another_image_of_the_same_size_in_a_zip_is_noticed(own_coco: Path, tmp_path: Path) -> None:
+    source = zipped(own_coco, tmp_path / "zips", official=False)
+    shards_of(str(source), tmp_path / "shards")
+    path = sorted((own_coco / "val2017").iterdir())[0]
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    zipped(own_coco, tmp_path / "zips", official=False)
+    (plan,) = make_plans(str(source), str(tmp_path / "shards"), ["val2017"], dataset="drawn")
+    assert write_split(plan).written == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "folder", "apart"),
+    [
+        ("/data/coco", "/data/coco/train2017", False),
+        ("/data/coco", "/data/coco/test2017/val2017", False),
+        ("/data/coco/", "file:///data/coco/x/../val2017", False),
+        ("/data/train2017", "/data/train2017", False),
+        ("/data/train2017/coco", "/data/train2017", False),
+        ("s3://bucket/coco", "s3://bucket/coco/train2017/", False),
+        ("/data/coco", "/data/coco/shards/train2017", True),
+        ("/data/coco", "/data/shards/train2017", True),
+        ("s3://bucket/coco", "s3://bucket/coco2/train2017", True),
+        ("http://host/coco", "/data/train2017", True),
+    ],
+)
+def test_shards_do_not_go_among_the_sources_images(source: str, folder: str, apart: bool) -> None:
+    if apart:
+        check_apart(source, folder)
+        return
+    with pytest.raises(ValueError, match="choose another target") as error:
+        check_apart(source, folder)
+    assert folder in str(error.value)

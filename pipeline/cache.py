@@ -1,6 +1,7 @@
 """A folder of shards on the node, shared by its processes: each shard is fetched once, the oldest make room.
 
 Entries are named by their sha256, so shards of different folders cannot be mixed up, and appear whole by a rename.
+What is being fetched takes its room from the start; what a killed fetch has left goes when the next one wants room.
 An entry that is evicted while somebody reads it stays readable for them: its name goes, its open file does not.
 """
 
@@ -9,8 +10,9 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -40,11 +42,38 @@ class NodeCache:
         with self._locked(f"{sha256}.lock"):
             file = self._verified(path, sha256, size)
             if file is None:
-                with self._locked("evict.lock"):
-                    self._make_room(size)
-                storage.fetch(url, path, sha256=sha256, size=size)
-                file = path.open("rb")
+                file = self._fetched(url, path, sha256, size)
         return file
+
+    def _fetched(self, url: str, path: Path, sha256: str, size: int) -> BinaryIO:
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        while (file := self._reserved(part, size)) is None:
+            time.sleep(0.05)
+        try:
+            storage.fetch(url, file, sha256=sha256, size=size)
+            file.flush()
+            part.rename(path)
+        except BaseException:
+            file.close()
+            part.unlink(missing_ok=True)
+            raise
+        file.seek(0)
+        return file
+
+    def _reserved(self, part: Path, size: int) -> BinaryIO | None:
+        """A file whose bytes the disk and the limit have room for; None while others that are fetched take it up."""
+        with self._locked("evict.lock"):
+            if not self._make_room(size):
+                return None
+            file = part.open("w+b")
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except BaseException:
+                file.close()
+                part.unlink()
+                raise
+            return file
 
     def _verified(self, path: Path, sha256: str, size: int) -> BinaryIO | None:
         try:
@@ -59,20 +88,36 @@ class NodeCache:
         path.unlink(missing_ok=True)
         return None
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int) -> bool:
+        """Whether so many bytes fit, or need not wait for the fetches under way to end."""
+        self._clear_killed()
+        entries = self._entries("*.tar")
+        fetched = sum(entry[1] for entry in self._entries("*.part"))
+        held = fetched + sum(entry[1] for entry in entries)
+        room = min(self.limit, held + shutil.disk_usage(self.folder).free)
+        for _, freed, path in sorted(entries):
+            if held + size <= room:
+                break
+            path.unlink(missing_ok=True)
+            held -= freed
+        return held + size <= self.limit
+
+    def _entries(self, pattern: str) -> list[tuple[int, int, Path]]:
+        """When last used, bytes, path."""
         entries = []
-        for path in self.folder.glob("*.tar"):
+        for path in self.folder.glob(pattern):
             try:
                 entries.append((path.stat().st_mtime_ns, path.stat().st_size, path))
             except FileNotFoundError:
                 continue
-        held = sum(entry[1] for entry in entries)
-        room = min(self.limit, held + shutil.disk_usage(self.folder).free)
-        for _, freed, path in sorted(entries):
-            if held + size <= room:
-                return
-            path.unlink(missing_ok=True)
-            held -= freed
+        return entries
+
+    def _clear_killed(self) -> None:
+        """Remove what is fetched by nobody any more: its lock is free."""
+        for part in self.folder.glob("*.part"):
+            with open(part.with_suffix(".lock"), "w") as file, suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:

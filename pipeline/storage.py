@@ -2,7 +2,8 @@
 
 The endpoint and the keys of S3 come from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
 AWS_DEFAULT_REGION, never from a URL. Whatever is written appears whole under its name or not at all. A connection that
-breaks is taken up again where it broke; one that stays broken is an error that names the URL, within about 15 seconds.
+breaks is taken up again where it broke; one that stays broken is an error that names the URL, within a minute even
+where a server takes the call and says nothing.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pipeline import storage_http, storage_s3
 
@@ -26,7 +27,8 @@ def scheme(url: str) -> str:
     """`file`, `s3`, `http` or `https`.
 
     Raises:
-        ValueError: another scheme, a URL that carries a password, or an s3 URL without a bucket.
+        ValueError: another scheme, a URL that carries a password, an s3 URL without a bucket, or a file URL that is no
+            path on this machine.
     """
     if "://" not in url:
         if not url:
@@ -39,12 +41,14 @@ def scheme(url: str) -> str:
         raise ValueError(f"a storage URL for {parts.hostname} carries a password; put keys in AWS_ACCESS_KEY_ID")
     if parts.scheme == "s3" and not parts.netloc:
         raise ValueError(f"{url!r} names no bucket; it should look like s3://bucket/prefix")
+    if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or parts.query or parts.fragment):
+        raise ValueError(f"{url!r} is no path on this machine; write file:///folder, or the folder as it is")
     return parts.scheme
 
 
 def local_path(url: str) -> Path:
     """The path of a folder or file:// URL."""
-    return Path(urlsplit(url).path if url.startswith("file://") else url).expanduser()
+    return Path(unquote(urlsplit(url).path) if url.startswith("file://") else url).expanduser()
 
 
 def is_local(url: str) -> bool:
@@ -53,8 +57,9 @@ def is_local(url: str) -> bool:
 
 
 def join(url: str, *parts: str) -> str:
-    """The URL of something below `url`."""
-    return "/".join([url.rstrip("/"), *(part.strip("/") for part in parts if part)])
+    """The URL of something below `url`; names are given as they are, and a file:// URL holds them quoted."""
+    names = [quote(part) if url.startswith("file://") else part for part in parts]
+    return "/".join([url.rstrip("/"), *(name.strip("/") for name in names if name)])
 
 
 def stream(url: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -140,12 +145,13 @@ class atomic:  # noqa: N801 - reads as a verb: `with atomic(path) as file`
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Give the file its name, or remove it."""
-        self.file.close()
-        if kind is None:
-            os.chmod(self.temporary, 0o644)
-            os.replace(self.temporary, self.path)
-        else:
-            os.unlink(self.temporary)
+        try:
+            self.file.close()
+            if kind is None:
+                os.chmod(self.temporary, 0o644)
+                os.replace(self.temporary, self.path)
+        finally:
+            Path(self.temporary).unlink(missing_ok=True)
 
 
 def size(url: str) -> int | None:

@@ -1,6 +1,8 @@
 import hashlib
 import multiprocessing
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +123,8 @@ def _open_once(folder: Path, fetched: Path) -> None:
     real = storage.fetch
 
     def counting(url: str, *args: Any, **options: Any) -> None:
-        if isinstance(args[0], Path):
-            with fetched.open("a") as file:
-                file.write("x")
+        with fetched.open("a") as file:
+            file.write("x")
         real(url, *args, **options)
 
     storage.fetch = counting
@@ -141,3 +142,53 @@ def test_of_several_processes_that_want_a_shard_one_fetches_it(tmp_path: Path) -
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * 6
     assert (tmp_path / "log").read_text() == "x"
+
+
+def _held(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.suffix != ".lock")
+
+
+def test_what_is_being_fetched_counts_towards_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = NodeCache(tmp_path / "cache", 2500)
+    objects = make(tmp_path / "store", 8)
+    real, seen = storage.fetch, []
+
+    def slow(url: str, to: Any, **options: Any) -> None:
+        real(url, to, **options)
+        if not isinstance(to, Path):
+            to.flush()
+            time.sleep(0.02)
+            seen.append(_held(cache.folder))
+
+    monkeypatch.setattr(storage, "fetch", slow)
+    with ThreadPoolExecutor(8) as pool:
+        contents = list(pool.map(lambda entry: use(cache, *entry), objects))
+    assert contents == [Path(url).read_bytes() for url, _ in objects]
+    assert max(seen) <= 2500
+    assert len(seen) == 8
+
+
+def test_what_a_killed_fetch_left_makes_room(tmp_path: Path) -> None:
+    cache = NodeCache(tmp_path / "cache", 2500)
+    objects = make(tmp_path / "store", 3)
+    cache.folder.mkdir()
+    for _, sha in objects[1:]:
+        (cache.folder / f"{sha}.part").write_bytes(b"x" * 1000)
+    for entry in objects:
+        assert len(use(cache, *entry)) == 1000
+        assert _held(cache.folder) <= 2500
+    assert list(cache.folder.glob("*.part")) == []
+
+
+def test_an_entry_evicted_as_it_arrives_is_still_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = NodeCache(tmp_path / "cache", 2500)
+    ((url, sha),) = make(tmp_path / "store", 1)
+    real = Path.rename
+
+    def evicted(self: Path, target: Path) -> Path:
+        moved = real(self, target)
+        target.unlink()
+        return moved
+
+    monkeypatch.setattr(Path, "rename", evicted)
+    assert use(cache, url, sha) == bytes(1000)

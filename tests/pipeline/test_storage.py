@@ -86,10 +86,31 @@ def test_a_write_that_breaks_leaves_the_old_bytes_and_nothing_else(tmp_path: Pat
     assert os.listdir(tmp_path) == ["x"]
 
 
+def test_a_write_that_breaks_as_it_is_closed_leaves_nothing(tmp_path: Path) -> None:
+    def write() -> None:
+        with storage.atomic(tmp_path / "x") as file:
+            file.write(b"new")
+            os.close(file.fileno())
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        write()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_url_may_hold_any_name(tmp_path: Path) -> None:
+    root = f"file://{tmp_path}/a%20b"
+    for name in ("50%20off.txt", "c d#e?f.txt"):
+        storage.write_bytes(storage.join(root, name), b"1")
+        assert (tmp_path / "a b" / name).read_bytes() == b"1"
+    assert [storage.size(storage.join(root, name)) for name in storage.listing(root)] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("url", "word"),
     [
         ("", "empty"),
+        ("file://data/coco", "file:///folder"),
+        ("file:///data/coco?x", "file:///folder"),
         ("gs://bucket/x", "gs://"),
         ("s3:///x", "no bucket"),
         ("s3://key:secret@bucket/x", "password"),

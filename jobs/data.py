@@ -33,7 +33,10 @@ def verify(url: Url, workers: Annotated[int, typer.Option(help="Shards read at o
     for fault in faults:
         typer.echo(f"  {fault}", err=True)
     if faults:
-        raise ValueError(f"{len(faults)} faults in {url}; `lhrnet shard` from the same source mends them")
+        raise ValueError(
+            f"{len(faults)} faults in {url}; `lhrnet shard` from the same source mends what it wrote, and a file in no "
+            "index is yours to remove"
+        )
 
 
 @app.command()

@@ -40,6 +40,7 @@ def show(
     Raises:
         ValueError: a wrong setting, or a damaged shard.
         FileNotFoundError: no index, or a missing shard.
+        OSError: a picture cannot be written.
     """
     if count < 1 or size < 4 or size % 4:
         raise ValueError(f"count is {count} and size {size}; allowed: 1 or more, and a multiple of 4")
@@ -58,7 +59,7 @@ def show(
             key=key,
         )
         written.append(out / f"{raw.image_id:012d}.png")
-        cv2.imwrite(str(written[-1]), cv2.cvtColor(picture(ready), cv2.COLOR_RGB2BGR))
+        written[-1].write_bytes(cv2.imencode(".png", cv2.cvtColor(picture(ready), cv2.COLOR_RGB2BGR))[1].tobytes())
     return written
 
 

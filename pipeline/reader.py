@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import logging
+import math
 import os
 import tarfile
 import tempfile
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from lhrnet.coco import K
 from pipeline import storage
 from pipeline.cache import NodeCache, is_full
 from pipeline.shards import Shard
@@ -144,12 +146,24 @@ def _sample(group: dict[str, Any], url: str) -> RawSample:
             str(tree["file_name"]),
             int(tree["width"]),
             int(tree["height"]),
-            tuple(tree["annotations"]),
+            tuple(_annotation(annotation) for annotation in tree["annotations"]),
             group["jpg"],
             group.get("ignore.png"),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{url}: the JSON of image {key} is damaged: {error}") from error
+    if sample.width < 1 or sample.height < 1:
+        raise ValueError(f"{url}: the JSON of image {key} is damaged: its size is {sample.width}x{sample.height}")
     if sample.image_id != int(key):
         raise ValueError(f"{url}: the JSON of image {key} is that of image {sample.image_id}")
     return sample
+
+
+def _annotation(annotation: dict[str, Any]) -> dict[str, Any]:
+    """An annotation that has what training reads. Quick: every image of every epoch comes by here."""
+    points, number = annotation["keypoints"], annotation["num_keypoints"]
+    if len(points) != 3 * K or not math.isfinite(sum(points)) or not isinstance(number, int):
+        raise ValueError(f"an annotation without {K} keypoints of three numbers and their count")
+    if annotation["iscrowd"] not in (0, 1):
+        raise ValueError(f"iscrowd is {annotation['iscrowd']!r}")
+    return annotation

@@ -52,9 +52,12 @@ def _truth_faults(url: str, index: ShardIndex) -> tuple[list[str], dict[int, dic
         tree = truth(url, index)
     except (FileNotFoundError, ValueError) as error:
         return [str(error)], None
-    by_image = {image["id"]: {**image, "annotations": []} for image in tree["images"]}
-    for annotation in tree["annotations"]:
-        by_image[annotation["image_id"]]["annotations"].append(annotation)
+    try:
+        by_image = {image["id"]: {**image, "annotations": []} for image in tree["images"]}
+        for annotation in tree["annotations"]:
+            by_image[annotation["image_id"]]["annotations"].append(annotation)
+    except (KeyError, TypeError) as error:
+        return [f"{storage.join(url, TRUTH)} is damaged: an image or annotation lacks or garbles {error}"], None
     if set(by_image) != set(index.image_ids):
         return [f"{storage.join(url, TRUTH)} has other images than the index"], by_image
     return [], by_image
@@ -67,12 +70,19 @@ def _shard_faults(url: str, shard: Shard, by_image: dict[int, dict[str, Any]] | 
         for number, raw in enumerate(read_shard(open_shard(url, shard), place, shard.image_ids)):
             counts = shard.annotations[number], shard.keypoints[number]
             faults += [f"{place}: image {raw.image_id}: {fault}" for fault in _sample_faults(raw, counts)]
-            expected = (by_image or {}).get(raw.image_id)
-            if expected and list(raw.annotations) != expected["annotations"]:
-                faults.append(f"{place}: image {raw.image_id}: its annotations are not those of {TRUTH}")
+            if expected := (by_image or {}).get(raw.image_id):
+                faults += [f"{place}: image {raw.image_id}: {fault}" for fault in _differences(raw, expected)]
     except (ValueError, FileNotFoundError) as error:
         faults.append(str(error))
     return faults
+
+
+def _differences(raw: RawSample, expected: dict[str, Any]) -> Iterator[str]:
+    if list(raw.annotations) != expected["annotations"]:
+        yield f"its annotations are not those of {TRUTH}"
+    for key in ("file_name", "width", "height"):
+        if getattr(raw, key) != expected.get(key):
+            yield f"its {key} is {getattr(raw, key)!r} and that of {TRUTH} {expected.get(key)!r}"
 
 
 def _sample_faults(raw: RawSample, counts: tuple[int, int]) -> Iterator[str]:

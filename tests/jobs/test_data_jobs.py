@@ -1,13 +1,16 @@
 """`lhrnet shard` and `lhrnet data`, as a person runs them."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.synthetic import SceneConfig, write_coco
+from tests.jobs.conftest import Done
 
 
 def lhrnet(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -81,3 +84,30 @@ def test_a_damaged_shard_fails_the_verification(coco: Path, tmp_path: Path) -> N
     assert done.returncode == 1
     assert victim.name in done.stderr
     assert "1 faults" in done.stdout
+
+
+def test_a_strict_run_lists_the_problems_of_every_split(
+    coco: Path, tmp_path: Path, run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    own = shutil.copytree(coco, tmp_path / "coco")
+    for path in (own / "train2017").iterdir():
+        path.unlink()
+    (own / "train2017" / "other").touch()
+    lost = sorted((own / "val2017").iterdir())[0]
+    lost.unlink()
+    done = run("shard", str(own), str(tmp_path / "shards"), "--strict", "--workers", "1")
+    assert done.code == 1
+    assert done.error.count("its file is not there") == 21
+    assert f"  val2017: image {int(lost.stem)}" in done.error
+    assert "(train2017 20, val2017 1; each on a line above)" in done.error.splitlines()[-1]
+    assert [path.parent.name for path in tmp_path.rglob("index.json")] == ["test-dev2017"]
+
+
+def test_a_stray_file_is_said_to_be_the_users(shards: Path, tmp_path: Path, run: Callable[..., Done]) -> None:
+    own = shutil.copytree(shards / "val2017", tmp_path / "val2017")
+    (own / "notes.txt").touch()
+    done = run("data", "verify", str(own))
+    assert done.code == 1
+    assert "notes.txt is in no index" in done.error
+    assert "a file in no index is yours to remove" in done.error.splitlines()[-1]

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.augment import NONE
 from pipeline.order import Cursor
-from pipeline.shards import INDEX, TRUTH, read_index, truth
+from pipeline.shards import INDEX, TRUTH, read_index, truth, truth_bytes
 from pipeline.stream import StreamConfig, TrainStream, read_samples
 from pipeline.verify import verify
 
@@ -166,6 +166,7 @@ def _without(key: str) -> Callable[[list[tuple[str, bytes]]], None]:
     return _replace(".json", lambda data: json.dumps({k: v for k, v in json.loads(data).items() if k != key}).encode())
 
 
+PERSON = {"id": 1, "iscrowd": 0, "num_keypoints": 0, "keypoints": [0] * 51}
 MEMBERS: dict[str, tuple[Callable[[list[tuple[str, bytes]]], Any], str]] = {
     "a picture is missing": (_drop(".jpg"), "lacks its jpg"),
     "a JSON is missing": (_drop(".json"), "lacks its json"),
@@ -180,6 +181,15 @@ MEMBERS: dict[str, tuple[Callable[[list[tuple[str, bytes]]], Any], str]] = {
     "JSON that is none": (_replace(".json", lambda _: b"{"), r"JSON of image 0*\d+ is damaged"),
     "JSON without a size": (_without("width"), "is damaged: 'width'"),
     "JSON without annotations": (_without("annotations"), "is damaged: 'annotations'"),
+    "an empty annotation": (_json(annotations=[{}]), "is damaged: 'keypoints'"),
+    "an annotation that is a number": (_json(annotations=[5]), "is damaged: 'int' object"),
+    "too few keypoints": (_json(annotations=[{**PERSON, "keypoints": [1, 2, 2]}]), "without 17 keypoints"),
+    "a keypoint that is no number": (_json(annotations=[{**PERSON, "keypoints": [None] * 51}]), "is damaged: unsup"),
+    "a keypoint at infinity": (_json(annotations=[{**PERSON, "keypoints": [float("inf")] * 51}]), "without 17"),
+    "an odd count of keypoints": (_json(annotations=[{**PERSON, "num_keypoints": "x"}]), "without 17 keypoints"),
+    "an odd iscrowd": (_json(annotations=[{**PERSON, "iscrowd": "x"}]), "iscrowd is 'x'"),
+    "no width": (_json(width=0), "is damaged: its size is 0x"),
+    "an endless width": (_json(width=float("inf")), "is damaged: cannot convert float infinity"),
     "a picture that is none": (_replace(".jpg", lambda _: b"no picture"), "do not decode"),
     "a picture of another size": (_json(width=97), "its annotation says 97x"),
 }  # fmt: skip
@@ -205,7 +215,9 @@ def test_a_broken_tar_header_does_not_end_a_shard_silently(own_shards: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("mask", "word"), [(b"no png", "ignore mask"), (None, "ignore mask")], ids=["no picture", "another size"]
+    ("mask", "word"),
+    [(b"no png", "ignore mask"), (b"", "ignore mask"), (None, "ignore mask")],
+    ids=["no picture", "empty", "another size"],
 )
 def test_a_bad_ignore_mask_is_noticed(own_shards: Path, mask: bytes | None, word: str) -> None:
     import cv2
@@ -214,7 +226,7 @@ def test_a_bad_ignore_mask_is_noticed(own_shards: Path, mask: bytes | None, word
     small = cv2.imencode(".png", np.zeros((5, 5), np.uint8))[1].tobytes()
     folder = own_shards / "train2017"
     key = f"{read_index(str(folder)).shards[SHARD].image_ids[0]:012d}"
-    rewrite(folder, lambda members: members.insert(0, (f"{key}.ignore.png", mask or small)))
+    rewrite(folder, lambda members: members.insert(0, (f"{key}.ignore.png", small if mask is None else mask)))
     with pytest.raises(ValueError, match=word):
         train(folder)
 
@@ -289,6 +301,25 @@ def test_annotations_that_differ_from_the_truth_are_reported(own_shards: Path) -
     faults = verify(str(folder)).faults
     assert any("its annotations are not those of" in fault for fault in faults)
     assert any("has 0 annotations and 0 keypoints; the index says" in fault for fault in faults)
+
+
+def test_names_and_sizes_that_differ_from_the_truth_are_reported(own_shards: Path) -> None:
+    folder = own_shards / "train2017"
+    rewrite(folder, _json(file_name="other.jpg", width=97))
+    faults = verify(str(folder)).faults
+    assert any("its file_name is 'other.jpg' and that of" in fault for fault in faults)
+    assert any("its width is 97 and that of" in fault for fault in faults)
+
+
+def test_a_truth_that_was_written_wrong_is_reported(own_shards: Path) -> None:
+    folder = own_shards / "val2017"
+    tree = truth(str(folder))
+    tree["annotations"][0]["image_id"] = 77
+    data = truth_bytes(tree)
+    (folder / TRUTH).write_bytes(data)
+    index = json.loads((folder / INDEX).read_text())
+    (folder / INDEX).write_text(json.dumps({**index, "truth_sha256": hashlib.sha256(data).hexdigest()}))
+    assert [f"{TRUTH} is damaged" in fault for fault in verify(str(folder)).faults] == [True]
 
 
 def test_a_file_that_is_in_no_index_is_reported(own_shards: Path) -> None:

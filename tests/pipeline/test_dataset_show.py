@@ -39,3 +39,11 @@ def test_skeleton_heatmap_and_what_is_ignored_lie_where_they_should() -> None:
 def test_an_impossible_size_or_count_is_refused(drawn_shards: Path, tmp_path: Path, count: int, size: int) -> None:
     with pytest.raises(ValueError, match=f"count is {count} and size {size}"):
         show(str(drawn_shards / "train2017"), tmp_path, count=count, size=size, augment=NONE)
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(drawn_shards: Path, tmp_path: Path) -> None:
+    url = str(drawn_shards / "train2017")
+    first = next(i for shard in read_index(url).shards for i in shard.chosen("labelled"))
+    (tmp_path / f"{first:012d}.png").mkdir()
+    with pytest.raises(OSError, match=rf"{first:012d}\.png"):
+        show(url, tmp_path, count=1, size=64, augment=NONE)

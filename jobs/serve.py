@@ -46,8 +46,9 @@ def serve(
             folder = page_runtime.runtime(runtime or page_runtime.SOURCE, on_bytes=progress.advance)
     given = content(file, card, folder, picture.read_bytes() if picture else None)
     with PageServer(given, host, port) as server:
-        Console(soft_wrap=True, highlight=False).print(f"{card.model.name}, {card.precision}: open {server.address}")
+        console = Console(soft_wrap=True, highlight=False, markup=False)
+        console.print(f"{card.model.name}, {card.precision}: open {server.address}")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            Console().print("ended")
+            console.print("ended")

@@ -4,7 +4,9 @@ The server hands out a fixed list of files and takes nothing. The page may load 
 security policy forbids the browser everything else.
 """
 
+import errno
 import json
+import socket
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -90,7 +92,7 @@ class PageServer(ThreadingHTTPServer):
         port: 0 takes a free one.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or the host is no address of this machine.
     """
 
     daemon_threads = True
@@ -99,15 +101,18 @@ class PageServer(ThreadingHTTPServer):
         self.given = given
         self.host = host
         self.policy = POLICY
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
-            raise OSError(f"{host}:{port} cannot be listened at: {error.strerror}; give another --port") from error
+            other = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+            raise OSError(f"{host}:{port} cannot be listened at: {error.strerror}; give another {other}") from error
 
     @property
     def address(self) -> str:
         """What to open in a browser."""
-        return f"http://{self.host}:{self.server_address[1]}/"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.server_address[1]}/"
 
     def knows(self, name: str) -> bool:
         """Whether a Host header is of this server; another site's name that leads here is turned away."""

@@ -11,7 +11,7 @@ const at = (id) => document.getElementById(id);
 const canvas = at("picture");
 const scratch = document.createElement("canvas");
 let session, settings;
-let busy = false;
+let busy = null; // the work that is under way
 let stream = null;
 
 function say(text, isError = false) {
@@ -65,22 +65,28 @@ function show(source, width, height, people) {
   at("count").textContent = drawPeople(context, scaled, settings.drawing);
 }
 
+/** Does work that does not throw when no other is under way. */
+async function alone(work) {
+  while (busy) await busy;
+  busy = work();
+  await busy;
+  busy = null;
+}
+
 async function lookAtFile(file) {
-  if (busy) return;
-  busy = true;
   stopCamera();
-  say("Looking…");
-  try {
-    const picture = await createImageBitmap(file);
-    await look(picture, picture.width, picture.height);
-    picture.close();
-    say("");
-  } catch (error) {
-    const unread = error instanceof DOMException;
-    say(unread ? `${file.name ?? "the picture"} is not a picture that this browser can read` : error.message, true);
-  } finally {
-    busy = false;
-  }
+  await alone(async () => {
+    say("Looking…");
+    try {
+      const picture = await createImageBitmap(file);
+      await look(picture, picture.width, picture.height);
+      picture.close();
+      say("");
+    } catch (error) {
+      const unread = error instanceof DOMException;
+      say(unread ? `${file.name ?? "the picture"} is not a picture that this browser can read` : error.message, true);
+    }
+  });
 }
 
 function stopCamera() {
@@ -95,28 +101,30 @@ async function toggleCamera() {
     return;
   }
   const video = at("video");
+  let own;
+  at("camera").disabled = true; // a second click during the browser's question would open a second stream
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    own = stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
   } catch (error) {
     say(`the camera cannot be used: ${error.message}`, true);
     return;
+  } finally {
+    at("camera").disabled = false;
   }
   at("camera").textContent = "Stop";
   say("");
-  video.srcObject = stream;
+  video.srcObject = own;
   await video.play();
-  while (stream) {
-    if (video.videoWidth && !busy) {
-      busy = true;
+  while (stream === own) {
+    await alone(async () => {
+      if (!video.videoWidth || stream !== own) return;
       try {
         await look(video, video.videoWidth, video.videoHeight);
       } catch (error) {
         say(error.message, true);
         stopCamera();
-      } finally {
-        busy = false;
       }
-    }
+    });
     await new Promise(requestAnimationFrame);
   }
 }

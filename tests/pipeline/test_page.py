@@ -280,10 +280,9 @@ USED = b"""
 
     const streams = [];
     const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-    navigator.mediaDevices.getUserMedia = async (wish) => {
-      const stream = await ask(wish);
-      streams.push(stream);
-      return stream;
+    navigator.mediaDevices.getUserMedia = (wish) => {
+      streams.push(ask(wish));
+      return streams.at(-1);
     };
     at("result").textContent = "";
     at("camera").click();
@@ -292,7 +291,8 @@ USED = b"""
     told.seen = JSON.parse(result());
     choose();
     await until(() => JSON.parse(result()).width === 200);
-    told.streams = streams.map((stream) => stream.getTracks().map((track) => track.readyState));
+    const tracks = async (stream) => (await stream).getTracks().map((track) => track.readyState);
+    told.streams = await Promise.all(streams.map(tracks));
     told.label = at("camera").textContent;
     tell();
 """

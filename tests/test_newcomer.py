@@ -1,7 +1,8 @@
 """The README's commands run as printed: a fresh clone, HOME and environment, with nothing but the system's tools.
 
-Everything in the README's indented and Python blocks is taken, in its order. What is not run as printed stands in
-`INSTEAD`, with the reason; a command that is added to the README is run without anyone telling this test.
+Everything in the README's indented, shell and Python blocks is taken, in its order. What is not run as printed stands
+in `INSTEAD`, with the reason; a command that is added to the README is run without anyone telling this test. The user
+stays the one who runs the suite: another could not even start a Python that lies in this one's home.
 """
 
 import os
@@ -10,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,13 +38,40 @@ HANDED_ON = re.compile(r"PIP_|(https?|no)_proxy$|SSL_CERT_|REQUESTS_CA_", re.IGN
 
 
 def commands(readme: str) -> Iterator[str]:
-    """The README's commands: each line of an indented block, each Python block whole."""
+    """The README's commands: each line of an indented or shell block, each Python block whole."""
     fence_or_line = re.compile(r"^```(\w*)\n((?:.*\n)*?)```|^ {4}(\S.*)$", re.MULTILINE)
-    for language, block, line in fence_or_line.findall(readme):
+    for language, block, indented in fence_or_line.findall(readme):
         if language == "python":
             yield f".venv/bin/python -c {shlex.quote(block)}"
-        elif line:
-            yield re.split(r"\s{2,}#", line)[0].strip()
+        for line in block.splitlines() if language in ("bash", "sh", "shell", "console") else [indented]:
+            command = re.split(r"(?:^|\s{2,})#", line.removeprefix("$ "))[0].strip()
+            if command:
+                yield command
+
+
+def script(found: Iterable[str]) -> str:
+    """A shell script of commands, each announced, that ends at the first one that fails."""
+    lines = []
+    for command in found:
+        lines.append(f"echo {shlex.quote('::: ' + command)}")
+        # eval "$(...)" succeeds also where what is inside fails: that is run on its own first
+        if inside := re.fullmatch(r'eval "\$\((.*)\)"', command):
+            lines.append(f"{inside.group(1)} > /dev/null")
+        lines.append(INSTEAD.get(command, command))
+    return "\n".join(["set -e", *lines, "echo '::: at the end'", AT_THE_END, ""])
+
+
+def test_commands_in_every_kind_of_block_are_taken() -> None:
+    readme = (
+        "text\n\n    make a    # first\n\n```bash\n# a comment\n$ make b\nmake c  # last\n```\n\n```text\nmake d\n```\n"
+    )
+    assert list(commands(readme)) == ["make a", "make b", "make c"]
+
+
+def test_a_failure_within_an_eval_ends_the_script(tmp_path: Path) -> None:
+    (tmp_path / "script.sh").write_text(script(['eval "$(false)"', "touch after"]))
+    assert subprocess.run(["bash", "script.sh"], cwd=tmp_path, capture_output=True, check=False).returncode == 1
+    assert not (tmp_path / "after").exists()
 
 
 def test_the_commands_are_taken_from_the_readme() -> None:
@@ -63,12 +91,8 @@ def test_a_newcomer_can_type_the_readme(tmp_path: Path) -> None:
     home, checkout = tmp_path / "home", tmp_path / "lightweight-hrnet"
     _pip_settings(home)
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(checkout)], check=True, timeout=120)
-    lines = [
-        f"echo {shlex.quote('::: ' + command)}\n{INSTEAD.get(command, command)}"
-        for command in commands((checkout / "README.md").read_text())
-    ]
-    script = tmp_path / "newcomer.sh"
-    script.write_text("\n".join(["set -e", *lines, "echo '::: at the end'", AT_THE_END, ""]))
+    typed = tmp_path / "newcomer.sh"
+    typed.write_text(script(commands((checkout / "README.md").read_text())))
     python = Path(sys.base_prefix) / "bin"
     env = {key: value for key, value in os.environ.items() if HANDED_ON.match(key)}
     env |= {"HOME": str(home), "PATH": f"{python}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -76,7 +100,7 @@ def test_a_newcomer_can_type_the_readme(tmp_path: Path) -> None:
     try:
         with log.open("w") as output:
             done = subprocess.run(
-                ["bash", str(script)], cwd=checkout, env=env, stdout=output, stderr=subprocess.STDOUT, check=False
+                ["bash", str(typed)], cwd=checkout, env=env, stdout=output, stderr=subprocess.STDOUT, check=False
             )
         assert done.returncode == 0, "\n".join(log.read_text().splitlines()[-40:])
     finally:

@@ -36,9 +36,8 @@ def affine(centre: tuple[float, float], scale: float, size: tuple[int, int], rot
     """
     radians = math.radians(rotation)
     cos, sin = scale * math.cos(radians), scale * math.sin(radians)
-    linear = np.array([[cos, sin], [-sin, cos]])
-    middle = np.array(size, dtype=np.float64) / 2
-    return np.column_stack([linear, middle - linear @ np.asarray(centre, dtype=np.float64)])
+    x, y = centre
+    return np.array([[cos, sin, size[0] / 2 - cos * x - sin * y], [-sin, cos, size[1] / 2 + sin * x - cos * y]])
 
 
 def mirror(width: float) -> Matrix:
@@ -48,8 +47,15 @@ def mirror(width: float) -> Matrix:
 
 def compose(second: Matrix, first: Matrix) -> Matrix:
     """(2, 3): the map that does `first`, then `second`."""
-    linear = second[:, :2] @ first[:, :2]
-    return np.column_stack([linear, second[:, :2] @ first[:, 2] + second[:, 2]])
+    composed = second[:, :2] @ first
+    composed[:, 2] += second[:, 2]
+    return composed
+
+
+def enlargement(matrix: Matrix) -> float:
+    """How many output pixels long an image pixel becomes, by the area that it fills."""
+    (a, b, _), (c, d, _) = matrix.tolist()  # numpy's determinant takes as long as a small warp
+    return math.sqrt(abs(a * d - b * c))
 
 
 def inverse(matrix: Matrix) -> Matrix:
@@ -58,11 +64,11 @@ def inverse(matrix: Matrix) -> Matrix:
     Raises:
         ValueError: the map flattens the plane and has no way back.
     """
-    linear = matrix[:, :2]
-    if not np.isfinite(matrix).all() or abs(np.linalg.det(linear)) < 1e-12:
+    (a, b, x), (c, d, y) = matrix.tolist()
+    area = a * d - b * c
+    if not np.isfinite(matrix).all() or abs(area) < 1e-12:
         raise ValueError(f"the affine map {matrix.tolist()} cannot be undone; its scale must not be zero")
-    back = np.linalg.inv(linear)
-    return np.column_stack([back, -back @ matrix[:, 2]])
+    return np.array([[d / area, -b / area, (b * y - d * x) / area], [-c / area, a / area, (c * x - a * y) / area]])
 
 
 def apply(matrix: Matrix, points: ArrayLike) -> NDArray[np.float64]:
@@ -103,7 +109,7 @@ def warp(
     Returns:
         (height, width) or (height, width, C), of the image's type.
     """
-    scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    scale = enlargement(matrix)
     if shrink and scale < 0.5 and interpolation != cv2.INTER_NEAREST:
         height, width = image.shape[:2]
         smaller = max(1, round(2 * scale * width)), max(1, round(2 * scale * height))

@@ -6,7 +6,6 @@ The affine is the reference recipe's: about the image's centre, on its short sid
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import cv2
@@ -187,7 +186,7 @@ def prepare(
 def _warped(
     jpeg: bytes, matrix: geometry.Matrix, width: int, height: int, size: int, reduced: bool, out: Image | None
 ) -> Image:
-    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    scale = geometry.enlargement(matrix)
     reduce = 4 if scale <= 0.25 else 2 if scale <= 0.5 else 1
     # other formats are decoded whole all the same, and rounded down instead of up
     reduce = reduce if reduced and jpeg.startswith(JPEG) else 1
@@ -203,22 +202,27 @@ def _warped(
 def _mask(
     ignore_png: bytes | None, matrix: geometry.Matrix, width: int, height: int, size: int, outside: bool
 ) -> Image:
-    if ignore_png is None and outside:
-        return np.ones((size, size), np.uint8)
-    # what lies outside becomes 0: what is warped is that which 0 stands for
     if ignore_png is None:
-        source = _all_counts(width, height)
-    else:
-        source = decode_ignored(ignore_png, width, height)
-        source = source if outside else 255 - source
-    warped = geometry.warp(source, matrix, (size, size), interpolation=cv2.INTER_NEAREST)
+        return np.ones((size, size), np.uint8) if outside else _inside(matrix, width, height, size)
+    ignored = decode_ignored(ignore_png, width, height)
+    if not outside:  # what lies outside becomes 0: what is warped is that which 0 stands for
+        cv2.bitwise_not(ignored, dst=ignored)
+    warped = geometry.warp(ignored, matrix, (size, size), interpolation=cv2.INTER_NEAREST)
     return np.asarray((warped & 1) ^ outside, np.uint8)
 
 
-@lru_cache(maxsize=32)
-def _all_counts(width: int, height: int) -> Image:
-    """(H, W) 255; kept, because most images have no other mask and few sizes make most of a data set."""
-    return np.full((height, width), 255, np.uint8)
+def _inside(matrix: geometry.Matrix, width: int, height: int, size: int) -> Image:
+    """(S, S) 1 where a pixel's centre lies in the image: what warping an image of ones gives, without reading one."""
+    centres = np.arange(size) + 0.5
+    first, last = np.zeros(size), np.full(size, float(size))
+    for (along, across, start), extent in zip(geometry.inverse(matrix).tolist(), (width, height), strict=True):
+        begin = across * centres + start  # of each row, in image pixels
+        along = along or 1e-9
+        ends = -begin / along, (extent - begin) / along
+        first, last = np.maximum(first, np.minimum(*ends)), np.minimum(last, np.maximum(*ends))
+    columns = np.arange(size, dtype=np.int16)
+    first, last = np.ceil(np.clip([first, last], 0, size) - 0.5).astype(np.int16)
+    return np.asarray((columns >= first[:, None]) & (columns < last[:, None]), np.uint8)
 
 
 def _jitter(image: Image, rng: np.random.Generator, config: AugmentConfig) -> None:

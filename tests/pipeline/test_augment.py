@@ -202,6 +202,22 @@ def test_outside_the_image_nothing_counts() -> None:
     assert ready.image[:14].max() == 0
 
 
+def test_what_counts_is_what_warping_an_image_of_ones_gives() -> None:
+    different = 0
+    for number in range(40):
+        width, height = 90 + 7 * number, 300 - 5 * number
+        matrix, _ = draw_matrix(np.random.default_rng(number), width, height, 64, AugmentConfig(translation=120))
+        nothing = np.zeros((height, width), np.uint8)
+        ready = run(
+            np.zeros((height, width, 3), np.uint8), key=(number,), size=64, translation=120, reduced_decode=False
+        )
+        ones = geometry.warp(255 - nothing, geometry.compose(np.diag([0.5, 0.5, 0])[:2], matrix), (32, 32),
+                             interpolation=cv2.INTER_NEAREST)  # fmt: skip
+        different += int(np.count_nonzero(ready.mask != (ones & 1)))
+        assert 0 < ready.mask.mean() <= 1
+    assert different <= 2  # OpenCV counts in parts of a pixel, and may round one on the border to the other side
+
+
 def test_outside_the_image_counts_on_request_and_what_is_ignored_does_not() -> None:
     ignored = np.zeros((64, 64), np.uint8)
     ignored[:32] = 255

@@ -178,8 +178,7 @@ def prepare(
     matrix, mirrored = draw_matrix(rng, width, height, size, config)
     image = _warped(jpeg, matrix, width, height, size, config.reduced_decode, out)
     _jitter(image, rng, config)
-    half = geometry.compose(np.diag([0.5, 0.5, 0])[:2], matrix)
-    mask = _mask(ignore_png, half, width, height, size // 2, config.count_outside)
+    mask = _mask(ignore_png, matrix / 2, width, height, size // 2, config.count_outside)
     return Training(image, joints_of(annotations, matrix, mirrored), mask)
 
 

@@ -23,8 +23,10 @@ def test_the_page_makes_namespaces_before_all_else_and_deletes_them_after_all_el
     applied = re.findall(r"kubectl apply --server-side -k (\S+)", page)
     assert applied[0] == "k8s/namespaces"
     assert page.index("apply --server-side -k k8s/namespaces") < page.index("docker build")
-    deleted = re.findall(r"kubectl delete -k (\S+)|helm (-n \S+ uninstall)", page)
+    assert "rest='app.kubernetes.io/component != namespace'" in page
+    deleted = re.findall(r"kubectl delete -k (\S+(?: -l \S+)?)|helm (-n \S+ uninstall)", page)
     assert deleted[-1][0] == "k8s/namespaces"
+    assert all(what.endswith('-l "$rest"') for what, _ in deleted[:-1] if what)
     # a RayJob's finalizer is taken off by the operator, by rights that lie in the namespace
     assert [uninstall for _, uninstall in deleted].index("-n kuberay-system uninstall") == len(deleted) - 2
 

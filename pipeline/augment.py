@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from lhrnet import geometry
@@ -95,13 +96,22 @@ def decode(jpeg: bytes, reduce: int = 1) -> Image:
 
 
 def check_whole(jpeg: bytes) -> None:
-    """OpenCV decodes a cut JPEG to an image whose rest is grey.
+    """OpenCV decodes a damaged JPEG to an image that is grey in part, and keeps libjpeg's warning of it to itself.
 
     Raises:
-        ValueError: a JPEG without its end marker.
+        ValueError: a JPEG that lacks its end marker or whose data do not add up. Bytes too many before a marker, which
+            some cameras write, are let pass.
     """
-    if jpeg.startswith(JPEG) and b"\xff\xd9" not in jpeg[-4096:]:
+    if not jpeg.startswith(JPEG):
+        return
+    if b"\xff\xd9" not in jpeg[-4096:]:
         raise ValueError(f"the JPEG is cut after {len(jpeg)} bytes: it has no end marker")
+    try:
+        space = simplejpeg.decode_jpeg_header(jpeg)[2]
+        simplejpeg.decode_jpeg(jpeg, "CMYK" if space in ("CMYK", "YCCK") else "RGB")
+    except ValueError as error:
+        if "extraneous bytes before marker" not in str(error):
+            raise ValueError(f"the JPEG is damaged within: {error}") from error
 
 
 def decode_ignored(png: bytes, width: int, height: int) -> Image:

@@ -68,7 +68,10 @@ class NodeCache:
                 return None
             file = part.open("w+b")
             try:
-                os.posix_fallocate(file.fileno(), 0, size)
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+                else:  # macOS
+                    file.truncate(size)
             except BaseException:
                 file.close()
                 part.unlink()

@@ -8,7 +8,7 @@ import pytest
 
 from lhrnet import geometry
 from lhrnet.coco import FLIP_INDEX
-from pipeline.augment import NONE, AugmentConfig, Training, decode, draw_matrix, joints_of, prepare
+from pipeline.augment import NONE, AugmentConfig, Training, check_whole, decode, draw_matrix, joints_of, prepare
 
 
 def jpeg_of(image: Any, quality: int = 100) -> bytes:
@@ -181,6 +181,13 @@ def test_an_image_of_another_format_is_decoded_whole(kind: str) -> None:
         cv2.imencode(kind, image)[1].tobytes(), None, [], width=301, height=201, size=32, config=NONE, key=(0, 0, 1)
     )
     assert ready.image.mean() > 190
+
+
+def test_bytes_too_many_before_a_marker_are_let_pass_and_too_few_are_not() -> None:
+    jpeg = jpeg_of(smooth(90, 120))
+    check_whole(jpeg[:-2] + bytes(5) + jpeg[-2:])
+    with pytest.raises(ValueError, match="damaged within"):
+        check_whole(jpeg[: len(jpeg) // 2] + jpeg[-2:])
 
 
 def test_drawn_into_given_room_it_is_the_same_image() -> None:

@@ -198,6 +198,8 @@ def _spoil_image(coco: Path, kind: str) -> int:
         path.unlink()
     elif kind == "cut":
         path.write_bytes(data[: len(data) // 2])
+    elif kind == "hole":
+        path.write_bytes(data[: len(data) // 2] + data[-2:])
     elif kind == "empty":
         path.write_bytes(b"")
     elif kind == "no image":
@@ -212,6 +214,7 @@ def _spoil_image(coco: Path, kind: str) -> int:
     [
         ("missing", "its file is not there"),
         ("cut", "no end marker"),
+        ("hole", "damaged within"),
         ("empty", "do not decode"),
         ("no image", "do not decode"),
         ("another size", "its annotation says 96x"),

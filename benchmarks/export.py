@@ -1,8 +1,10 @@
-"""An exported network by turns in torch and onnxruntime, one and two threads, beside EfficientHRNet H-3 in torch.
+"""An exported network by turns in torch, onnxruntime and, where `pip install openvino` was done, OpenVINO, one and two
+threads, beside EfficientHRNet H-3 in torch.
 
 Weights are fresh: how long a network takes does not depend on them. Decoding is measured on maps of five people.
 """
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -51,7 +53,7 @@ def _rows(threads: int) -> list[dict[str, object]]:
                 call()
                 times.setdefault(name, []).append((time.perf_counter() - begun) * 1000)
     medians = {name: statistics.median(taken) for name, taken in times.items()}
-    peer = min(value for name, value in medians.items() if name.startswith(PEER))
+    peer = min(value for name, value in medians.items() if name.startswith(PEER))  # in the layout that suits it
     counted = f"{threads} thread{'s' if threads > 1 else ''}"
     return [
         {"name": f"{name}, {counted}", "median": median, "unit": "ms", "ratio": median / peer,
@@ -78,7 +80,11 @@ def _calls(threads: int) -> Iterator[tuple[str, Call]]:
     content = with_card(to_onnx(form), card)
     yield f"{own}, onnxruntime fp32", _onnx(content, threads, pixels.numpy())
     images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
-    yield f"{own}, onnxruntime int8", _onnx(quantise(content, images), threads, pixels.numpy())
+    quantised = quantise(content, images)
+    yield f"{own}, onnxruntime int8", _onnx(quantised, threads, pixels.numpy())
+    if importlib.util.find_spec("openvino"):
+        yield f"{own}, OpenVINO fp32", _openvino(content, threads, pixels.numpy())
+        yield f"{own}, OpenVINO int8", _openvino(quantised, threads, pixels.numpy())
     for layout, name in ((torch.contiguous_format, "contiguous"), (torch.channels_last, "channels_last")):
         peer = create_model(ModelConfig(name=PEER)).eval().to(memory_format=layout)  # type: ignore[call-overload]
         yield f"{PEER}, {PEER_SIZE} px, torch, {name}", _torch(peer, PEER_SIZE, layout)
@@ -94,6 +100,15 @@ def _torch(network: torch.nn.Module, size: int, layout: torch.memory_format = to
 def _onnx(content: bytes, threads: int, pixels: NDArray[np.uint8]) -> Call:
     exported = OnnxNetwork(content, threads=threads)
     return lambda: exported.run(pixels)
+
+
+def _openvino(content: bytes, threads: int, pixels: NDArray[np.uint8]) -> Call:
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    core = openvino.Core()
+    request = core.compile_model(core.read_model(model=content), "CPU", settings).create_infer_request()
+    return lambda: request.infer({0: pixels})
 
 
 def _decode() -> dict[str, object]:

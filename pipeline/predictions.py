@@ -10,6 +10,7 @@ images share a batch, and with it every digit of the result, is the same whateve
 """
 
 import contextlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ from pipeline.checkpoint import Checkpoint, build_network
 from pipeline.evaluate import Done, EvaluateConfig, Job, Piece, Predictor
 from pipeline.search_room import cluster_nodes, describe, slots
 from pipeline.shards import ShardIndex
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +188,12 @@ def _room(config: EvaluateConfig, nodes: Sequence[Mapping[str, float]]) -> int:
     """How many of the workers asked for the cluster has room for: fewer change nothing but the time it takes."""
     cpus, gpus = config.cpus_per_worker, config.gpus_per_worker
     room = min(config.workers, slots(nodes, cpus=cpus, gpus=gpus)) if cpus or gpus else config.workers
+    if room < 1 and not any(node.get("CPU") for node in nodes):
+        # a head that takes no work, as on Kubernetes: whoever asks for workers gets them
+        log.warning(
+            "no worker is up: waiting for the cluster to bring %d of %g CPU and %g GPU", config.workers, cpus, gpus
+        )
+        return config.workers
     if room < 1:
         raise ValueError(
             f"a worker of {cpus:g} CPU and {gpus:g} GPU does not fit the cluster ({describe(nodes)}): set "

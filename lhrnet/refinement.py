@@ -11,6 +11,8 @@ from lhrnet.peaks import Floats
 Adjust = Literal["none", "quarter", "quarter-left", "parabola"]
 _HIGH = 0.1
 """Height above which pixels are looked at first."""
+_STEP = 7
+"""One pixel of so many is looked at to find the height that few exceed."""
 
 
 def between_pixels(
@@ -52,8 +54,9 @@ def between_pixels(
 def best_for_tags(heat_hw: Floats, tags_hwT: Floats, means_PT: Floats) -> NDArray[np.int64]:
     """For each person the pixel where heatmap minus rounded tag distance is highest, the first one among equals.
 
-    The answer is that of looking at every pixel for every person, but pixels not higher than `_HIGH` are looked at only
-    for people whom no higher pixel gives more than that, and then by all tag dimensions only where the first allows it.
+    The answer is that of looking at every pixel for every person, but pixels not higher than a floor are looked at only
+    for people whom no higher pixel gives more than that: first those above `_HIGH`, then the next few in a hundred,
+    then all, and these by all tag dimensions only where the first allows it.
 
     Args:
         heat_hw: one keypoint's heatmap.
@@ -67,15 +70,28 @@ def best_for_tags(heat_hw: Floats, tags_hwT: Floats, means_PT: Floats) -> NDArra
     tags_TN = [tags_hwT[..., t].reshape(-1) for t in range(tags_hwT.shape[2])]
     best = np.zeros(len(means_PT), dtype=np.int64)
     value = np.full(len(means_PT), -np.inf, dtype=np.float32)
-    high = np.flatnonzero(heat > _HIGH)
-    if len(high):
-        values = heat[high] - np.rint(_distance([tag[high] for tag in tags_TN], means_PT.T[:, :, None]))
-        top = values.argmax(axis=1)
-        best, value = high[top], values[np.arange(len(top)), top]
+    left, ceiling = np.arange(len(means_PT)), np.inf
+    for floor in (_HIGH, _exceeded_by_few(heat)):
+        band = np.flatnonzero((heat > floor) & (heat <= ceiling))
+        ceiling = floor
+        if len(band) and len(left):
+            values = heat[band] - np.rint(_distance([tag[band] for tag in tags_TN], means_PT[left].T[:, :, None]))
+            top = values.argmax(axis=1)
+            index, height = band[top], values[np.arange(len(top)), top]
+            better = (height > value[left]) | ((height == value[left]) & (index < best[left]))
+            best[left[better]], value[left[better]] = index[better], height[better]
+            left = left[value[left] <= floor]
     room = np.empty_like(heat)
-    for person in np.flatnonzero(value <= _HIGH):
+    for person in left:
         best[person] = _best_pixel(heat, tags_TN, means_PT[person], room)
     return best
+
+
+def _exceeded_by_few(heat_N: Floats) -> float:
+    """A height below `_HIGH` that about two in a hundred of the pixels below `_HIGH` exceed."""
+    sample = heat_N[::_STEP]
+    sample = sample[sample <= _HIGH]
+    return float(np.partition(sample, -1 - len(sample) // 50)[-1 - len(sample) // 50]) if len(sample) else _HIGH
 
 
 def _best_pixel(heat_N: Floats, tags_TN: list[Floats], mean_T: Floats, room_N: Floats) -> int:

@@ -70,7 +70,7 @@ app.add_typer(data_app, name="data", rich_help_panel="Data")
 def main() -> None:
     """Run one verb; see EXIT_CODES."""
     try:
-        app()
+        app(prog_name="lhrnet")  # in the image it is started as a module
     except (ValueError, OSError, RuntimeError) as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]error:[/red] {escape(str(error))}")
         sys.exit(1)

@@ -40,6 +40,12 @@ def test_wrong_usage_is_2(words: list[str]) -> None:
     assert "Usage: lhrnet" in refused.stderr
 
 
+def test_as_a_module_it_bears_the_same_name() -> None:
+    words = [sys.executable, "-m", "jobs.cli", "--help"]
+    done = subprocess.run(words, cwd=PAGE.parents[1], capture_output=True, text=True, check=True, timeout=60)
+    assert "Usage: lhrnet" in done.stdout
+
+
 def test_interrupted_is_130_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     words = [str(LHRNET), "draw", str(tmp_path / "drawn"), "--train", "100000", "--workers", "1"]
     with subprocess.Popen(

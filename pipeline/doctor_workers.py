@@ -10,6 +10,9 @@ from pipeline.doctor import Finding, Needs, examine
 
 ALL_REDUCE_MB = 16
 
+EXAMINATION_S = 120.0
+"""Seconds that an answer of a worker which is up may take; nodes have a patience of their own."""
+
 
 def visit(needs: Needs, *, patience_s: float) -> list[Finding]:
     """Ask the cluster for the workers that the job will ask for, and examine them.
@@ -42,8 +45,8 @@ def visit(needs: Needs, *, patience_s: float) -> list[Finding]:
             says=f"{len(here)} of {needs.workers} with {share} were there after {seconds:.0f} s{fewer}",
         )
         present = [calls[call] for call in here]
-        findings = [came, *ray.get(present[0].examine.remote(needs), timeout=patience_s)]
-        return [*findings, _together(present, needs, patience_s)]
+        findings = [came, *ray.get(present[0].examine.remote(needs), timeout=EXAMINATION_S)]
+        return [*findings, _together(present, needs)]
     except (ray.exceptions.RayError, TimeoutError) as error:
         return [_lost(error)]
     finally:
@@ -62,14 +65,14 @@ def no_cluster(error: Exception) -> Finding:
     )
 
 
-def _together(members: list[Any], needs: Needs, patience_s: float) -> Finding:
+def _together(members: list[Any], needs: Needs) -> Finding:
     import ray
 
     backend = "nccl" if needs.gpus_per_worker else "gloo"
     try:
-        address = ray.get(members[0].address.remote(), timeout=patience_s)
+        address = ray.get(members[0].address.remote(), timeout=EXAMINATION_S)
         jobs = [member.all_reduce.remote(backend, address, rank, len(members)) for rank, member in enumerate(members)]
-        seconds = max(ray.get(jobs, timeout=120))
+        seconds = max(ray.get(jobs, timeout=EXAMINATION_S))
     except (ray.exceptions.RayError, TimeoutError) as error:
         return Finding(
             check="all-reduce",

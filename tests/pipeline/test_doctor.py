@@ -210,7 +210,7 @@ def test_workers_that_do_not_fit_are_reported_instead_of_waited_for(ray_cluster:
 @pytest.mark.stack
 def test_an_elastic_run_is_let_go_on_with_the_workers_that_came(ray_cluster: Stack) -> None:
     needs = Needs(workers=3, min_workers=1, cpus_per_worker=ray_cluster.cpus * 0.4)
-    findings = visit(needs, patience_s=15)
+    findings = visit(needs, patience_s=30)
     assert [finding.says for finding in findings if not finding.ok] == []
     assert "of 3 with" in named(findings, "workers").says
     assert "train.min_workers=1" in named(findings, "workers").says

@@ -1,6 +1,6 @@
 """Where between the pixels a peak lies, and keypoints that no peak gave."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -71,27 +71,32 @@ def best_for_tags(heat_hw: Floats, tags_hwT: Floats, means_PT: Floats) -> NDArra
     best = np.zeros(len(means_PT), dtype=np.int64)
     value = np.full(len(means_PT), -np.inf, dtype=np.float32)
     left, ceiling = np.arange(len(means_PT)), np.inf
-    for floor in (_HIGH, _exceeded_by_few(heat)):
+    for floor in _floors(heat):
         band = np.flatnonzero((heat > floor) & (heat <= ceiling))
         ceiling = floor
-        if len(band) and len(left):
+        if len(band):
             values = heat[band] - np.rint(_distance([tag[band] for tag in tags_TN], means_PT[left].T[:, :, None]))
             top = values.argmax(axis=1)
             index, height = band[top], values[np.arange(len(top)), top]
             better = (height > value[left]) | ((height == value[left]) & (index < best[left]))
             best[left[better]], value[left[better]] = index[better], height[better]
             left = left[value[left] <= floor]
+        if not len(left):
+            return best
     room = np.empty_like(heat)
     for person in left:
         best[person] = _best_pixel(heat, tags_TN, means_PT[person], room)
     return best
 
 
-def _exceeded_by_few(heat_N: Floats) -> float:
-    """A height below `_HIGH` that about two in a hundred of the pixels below `_HIGH` exceed."""
+def _floors(heat_N: Floats) -> Iterator[float]:
+    """`_HIGH`, and, once that was not enough, a height that about two in a hundred of the pixels below it exceed."""
+    yield _HIGH
     sample = heat_N[::_STEP]
     sample = sample[sample <= _HIGH]
-    return float(np.partition(sample, -1 - len(sample) // 50)[-1 - len(sample) // 50]) if len(sample) else _HIGH
+    if len(sample):
+        few = -1 - len(sample) // 50
+        yield float(np.partition(sample, few)[few])
 
 
 def _best_pixel(heat_N: Floats, tags_TN: list[Floats], mean_T: Floats, room_N: Floats) -> int:

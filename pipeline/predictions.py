@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from lhrnet.inference import Timings
 from pipeline.checkpoint import Checkpoint, build_network
+from pipeline.cluster_room import cluster_nodes, describe, slots
 from pipeline.evaluate import Done, EvaluateConfig, Job, Piece, Predictor
-from pipeline.search_room import cluster_nodes, describe, slots
 from pipeline.shards import ShardIndex
 
 log = logging.getLogger(__name__)

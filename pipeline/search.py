@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from pipeline import launch, storage
+from pipeline.cluster_room import DRIVER_CPUS, cluster_nodes, trials_at_once
 from pipeline.config import Config, parse
 from pipeline.lease import Lease
 from pipeline.notice import asked_to_leave
@@ -24,7 +25,6 @@ from pipeline.progress import Progress
 from pipeline.search_answer import Answer, answer
 from pipeline.search_children import Children
 from pipeline.search_record import Records
-from pipeline.search_room import DRIVER_CPUS, cluster_nodes, trials_at_once
 from pipeline.search_space import Setting, corners, settings
 from pipeline.search_trial import METRIC, PROGRESS, Job, run_trial, search_url, trial_config, trial_name
 from pipeline.shards import read_index

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.search_room import DRIVER_CPUS, slots, trials_at_once, with_growth
+from pipeline.cluster_room import DRIVER_CPUS, slots, trials_at_once, with_growth
 
 
 def test_drivers_cost_a_full_node_a_worker_and_one_with_room_to_spare_none() -> None:

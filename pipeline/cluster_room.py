@@ -4,15 +4,21 @@ A trial is a driver, which reserves next to nothing, and the workers of its trai
 trials cannot hold workers from each other; what could stop them for ever is a cluster that never has room for one
 trial's workers beside the drivers. That is what is reckoned here, before the start, for the worst places that the
 drivers could take.
+
+A head that takes no work, as on Kubernetes, is a cluster that may grow: how far, Ray does not say. There, what one node
+of those present could hold is trusted to come, and `lhrnet doctor` is what holds the whole of it against the cluster.
 """
 
 import heapq
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 DRIVER_CPUS: Final = 0.01
 """What a trial's driver reserves: it waits most of the time. Ray refuses none at all."""
 TINY: Final = 1e-6
+
+log = logging.getLogger(__name__)
 
 
 def slots(
@@ -48,6 +54,12 @@ def slots(
     return whole
 
 
+def may_grow(nodes: Sequence[Mapping[str, float]], *, cpus: float, gpus: float) -> bool:
+    """Whether more such workers may come than fit now: the head takes no work, and nodes that do are large enough."""
+    workers = [node for node in nodes if node.get("CPU")]
+    return len(workers) < len(nodes) and (not workers or slots(workers, cpus=cpus, gpus=gpus) > 0)
+
+
 def cluster_nodes() -> list[Mapping[str, float]]:
     """What each node of the cluster has, those included that an autoscaler may still bring."""
     import ray
@@ -75,14 +87,14 @@ def with_growth(
 def trials_at_once(
     nodes: Sequence[Mapping[str, float]], *, workers: int, cpus: float, gpus: float, wanted: int = 0, trials: int = 1
 ) -> int:
-    """How many trials run side by side.
+    """How many trials run side by side: as many as there is room for, or on a cluster that may grow as are asked for.
 
     Args:
         nodes: what each node has.
         workers: of a trial.
         cpus: of a worker.
         gpus: of a worker.
-        wanted: most that are asked for; 0: as many as there is room for.
+        wanted: most that are asked for; 0: as many as there is room for, which is at least one where it may grow.
         trials: how many there are at all.
 
     Raises:
@@ -92,6 +104,10 @@ def trials_at_once(
     while room < max(trials, wanted) and slots(nodes, cpus=cpus, gpus=gpus, drivers=room + 1) >= (room + 1) * workers:
         room += 1
     share = f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+    at_least = min(max(1, wanted), trials)
+    if room < at_least and may_grow(nodes, cpus=cpus, gpus=gpus):
+        log.warning("there is room for %d trials: waiting for the cluster to bring that of %d", room, at_least)
+        return at_least
     trial = f"a trial takes {workers} worker{'s' if workers > 1 else ''} of {share} and {DRIVER_CPUS:g} CPU for itself"
     if room == 0:
         raise ValueError(

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lhrnet.inference import Timings
 from pipeline.checkpoint import Checkpoint, build_network
-from pipeline.cluster_room import cluster_nodes, describe, slots
+from pipeline.cluster_room import cluster_nodes, describe, may_grow, slots
 from pipeline.evaluate import Done, EvaluateConfig, Job, Piece, Predictor
 from pipeline.shards import ShardIndex
 
@@ -188,8 +188,7 @@ def _room(config: EvaluateConfig, nodes: Sequence[Mapping[str, float]]) -> int:
     """How many of the workers asked for the cluster has room for: fewer change nothing but the time it takes."""
     cpus, gpus = config.cpus_per_worker, config.gpus_per_worker
     room = min(config.workers, slots(nodes, cpus=cpus, gpus=gpus)) if cpus or gpus else config.workers
-    if room < 1 and not any(node.get("CPU") for node in nodes):
-        # a head that takes no work, as on Kubernetes: whoever asks for workers gets them
+    if room < 1 and may_grow(nodes, cpus=cpus, gpus=gpus):
         log.warning(
             "no worker is up: waiting for the cluster to bring %d of %g CPU and %g GPU", config.workers, cpus, gpus
         )

@@ -62,7 +62,7 @@ class SearchConfig:
     reduction: int = 3
     """Of so many trials that reach a rung, about one goes on."""
     concurrent: int = 0
-    """Most trials at once; 0: as many as the cluster has room for."""
+    """Most trials at once; 0: as many as the cluster has room for when the search starts."""
 
     def __post_init__(self) -> None:
         for key in ("r", "cem"):

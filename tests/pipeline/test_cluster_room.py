@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.cluster_room import DRIVER_CPUS, slots, trials_at_once, with_growth
+from pipeline.cluster_room import DRIVER_CPUS, may_grow, slots, trials_at_once, with_growth
 
 
 def test_drivers_cost_a_full_node_a_worker_and_one_with_room_to_spare_none() -> None:
@@ -73,3 +73,32 @@ def test_a_trial_that_never_fits_is_told_with_the_numbers() -> None:
 def test_more_at_once_than_fit_is_told_with_the_number_that_does() -> None:
     with pytest.raises(ValueError, match=r"search\.concurrent is 4 and 1 fit at once.*set it to 1 or to 0"):
         trials_at_once([{"CPU": 4}], workers=2, cpus=1, gpus=0, wanted=4, trials=9)
+
+
+@pytest.mark.parametrize(
+    ("present", "workers", "wanted", "at_once"),
+    [
+        ([], 1, 0, 1),
+        ([], 8, 3, 3),
+        ([{"CPU": 16, "GPU": 1}], 1, 4, 4),
+        ([{"CPU": 16, "GPU": 1}], 2, 0, 1),
+        ([{"CPU": 16, "GPU": 1}] * 3, 1, 0, 3),
+        ([{"CPU": 16, "GPU": 1}] * 3, 1, 2, 2),
+    ],
+)
+def test_a_cluster_whose_head_takes_no_work_is_asked_for_what_it_does_not_have_yet(
+    present: Sequence[dict[str, float]], workers: int, wanted: int, at_once: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes = [{"CPU": 0.0}, *present]
+    assert trials_at_once(nodes, workers=workers, cpus=9, gpus=1, wanted=wanted, trials=9) == at_once
+    short = at_once * workers > len(present)
+    assert ("waiting for the cluster to bring" in caplog.text) == short
+
+
+def test_nodes_too_small_for_a_worker_are_no_reason_to_wait_for_more_of_them() -> None:
+    small = [{"CPU": 0.0}, {"CPU": 4.0}]
+    assert not may_grow(small, cpus=9, gpus=0)
+    assert may_grow(small, cpus=2, gpus=0)
+    assert not may_grow(small[1:], cpus=2, gpus=0)
+    with pytest.raises(ValueError, match="no trial fits"):
+        trials_at_once(small, workers=1, cpus=9, gpus=0, wanted=2)

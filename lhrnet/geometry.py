@@ -115,8 +115,8 @@ def warp(
         smaller = max(1, round(2 * scale * width)), max(1, round(2 * scale * height))
         image = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
         matrix = compose(matrix, np.diag([width / smaller[0], height / smaller[1], 0.0])[:2])
-    centres = matrix.copy()
-    centres[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
+    (a, b, x), (c, d, y) = matrix.tolist()  # on two rows, arithmetic by array costs as much as the warp of a mask
+    centres = np.array([[a, b, x + (a + b) / 2 - 0.5], [c, d, y + (c + d) / 2 - 0.5]])
     return np.asarray(cv2.warpAffine(image, centres, size, dst=out, flags=interpolation, borderValue=(border,) * 4))
 
 

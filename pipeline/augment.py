@@ -20,6 +20,8 @@ Image = NDArray[np.uint8]
 JPEG: Final = b"\xff\xd8"
 """What a JPEG file begins with."""
 
+ONES: Final = np.ones((64, 64), np.uint8)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
@@ -214,24 +216,17 @@ def _mask(
     if ignore_png is None:
         return np.ones((size, size), np.uint8) if outside else _inside(matrix, width, height, size)
     ignored = decode_ignored(ignore_png, width, height)
-    if not outside:  # what lies outside becomes 0: what is warped is that which 0 stands for
-        cv2.bitwise_not(ignored, dst=ignored)
-    warped = geometry.warp(ignored, matrix, (size, size), interpolation=cv2.INTER_NEAREST)
-    return np.asarray((warped & 1) ^ outside, np.uint8)
+    border = 0 if outside else 255
+    warped = geometry.warp(ignored, matrix, (size, size), interpolation=cv2.INTER_NEAREST, border=border)
+    return np.asarray((warped & 1) ^ 1, np.uint8)
 
 
 def _inside(matrix: geometry.Matrix, width: int, height: int, size: int) -> Image:
-    """(S, S) 1 where a pixel's centre lies in the image: what warping an image of ones gives, without reading one."""
-    centres = np.arange(size) + 0.5
-    first, last = np.zeros(size), np.full(size, float(size))
-    for (along, across, start), extent in zip(geometry.inverse(matrix).tolist(), (width, height), strict=True):
-        begin = across * centres + start  # of each row, in image pixels
-        along = along or 1e-9
-        ends = -begin / along, (extent - begin) / along
-        first, last = np.maximum(first, np.minimum(*ends)), np.minimum(last, np.maximum(*ends))
-    columns = np.arange(size, dtype=np.int16)
-    first, last = np.ceil(np.clip([first, last], 0, size) - 0.5).astype(np.int16)
-    return np.asarray((columns >= first[:, None]) & (columns < last[:, None]), np.uint8)
+    """(S, S) 1 where a pixel's centre lies in the image: a warp of ones, which a few pixels give as well as many."""
+    (a, b, x), (c, d, y) = matrix.tolist()
+    across, down = width / len(ONES), height / len(ONES)
+    stretched = np.array([[a * across, b * down, x], [c * across, d * down, y]])
+    return geometry.warp(ONES, stretched, (size, size), interpolation=cv2.INTER_NEAREST)
 
 
 def _jitter(image: Image, rng: np.random.Generator, config: AugmentConfig) -> None:

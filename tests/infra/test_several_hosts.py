@@ -1,4 +1,4 @@
-"""Shards are written and a network is trained across hosts, and the run outlives a host that is cut off."""
+"""Shards are written, a network is trained and settings are searched across hosts; a run outlives a host cut off."""
 
 import contextlib
 import json
@@ -18,6 +18,7 @@ from infra.process import wait_until_ready
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 BIN = Path(sys.executable).parent
+CONFIG = str(Path(__file__).parents[2] / "jobs" / "configs" / "demo.yaml")
 PORTS = {"s3": 20833, "mlflow": 20500, "dashboard": 20826, "gcs": 20637, "master": 20933, "volume": 20808}
 PORTS |= {"filer": 20888, "ray-client": 20100, "ray-agent": 20365, "ray-metrics": 20880}
 FAST_TO_NOTICE = {
@@ -113,23 +114,25 @@ def until(what: str, ready: Callable[[], bool], seconds: float) -> None:
         time.sleep(1)
 
 
-def test_shards_and_a_run_cross_hosts_and_the_run_outlives_one(hosts: Network, tmp_path: Path) -> None:
-    env = start_everything(hosts)
+def write_shards(env: dict[str, str], folder: Path) -> None:
     # sources are read where the tasks run: a drawing that only this machine has goes through the object store
-    drawn, place = tmp_path / "drawn", "s3://lhrnet/drawn"
+    drawn, place = folder / "drawn", "s3://lhrnet/drawn"
     subprocess.run([str(BIN / "lhrnet"), "draw", str(drawn), "--train", "96", "--val", "16", "--test", "4"], check=True)
     upload(drawn, place, env)
-    log = tmp_path / "shard.log"
+    log = folder / "shard.log"
     shards = "s3://lhrnet/shards/drawn"
     said = finished(submit(env, log, "lhrnet", "shard", place, shards, "--per-shard", "8", "--ray"), log, 180)
     assert "96 images" in said
 
-    config = str(Path(__file__).parents[2] / "jobs" / "configs" / "demo.yaml")
+
+def test_shards_and_a_run_cross_hosts_and_the_run_outlives_one(hosts: Network, tmp_path: Path) -> None:
+    env = start_everything(hosts)
+    write_shards(env, tmp_path)
     log = tmp_path / "train.log"
     job = submit(
         env,
         log,
-        *("lhrnet", "train", "-c", config, "name=hosts", "--json", "train.min_workers=1", "train.steps=160"),
+        *("lhrnet", "train", "-c", CONFIG, "name=hosts", "--json", "train.min_workers=1", "train.steps=160"),
         *("train.checkpoint_every=20", "stream.lanes=4", "train.validate_images=8"),
     )
     until("a checkpoint", lambda: job.poll() is not None or "step-00000020" in listing(env), 240)
@@ -142,6 +145,34 @@ def test_shards_and_a_run_cross_hosts_and_the_run_outlives_one(hosts: Network, t
     assert result["resumed_from"] >= 20
     assert result["workers"] == 1
     assert alive(env) == 2
+
+
+def test_a_search_with_repeats_spreads_its_trials_over_hosts(hosts: Network, tmp_path: Path) -> None:
+    env = start_everything(hosts)
+    write_shards(env, tmp_path)
+    log = tmp_path / "tune.log"
+    job = submit(
+        env,
+        log,
+        *("lhrnet", "tune", "-c", CONFIG, "name=hosts", "--json", "search.r=[-4]", "search.cem=[none,half]"),
+        *("search.repeats=2", "train.workers=1", "train.cpus_per_worker=0.9", "train.steps=20", "stream.lanes=4"),
+        *("train.validate_images=4", "train.validate_every=0", "train.checkpoint_every=10"),
+    )
+    said = finished(job, log, 500)
+    assert "search hosts, 2 at a time" in said
+    answer = json.loads(next(line for line in said.splitlines() if line.startswith('{"name"')))
+    assert answer["trials"] == {"finished": 4, "pruned": 0, "failed": 0}
+    assert [row["setting"]["model.cem"] for row in answer["settings"]] == ["none", "half"]
+    assert all(row["ap"]["count"] == 2 and row["ap"]["deviation"] is not None for row in answer["settings"])
+    assert [gain["count"] for gain in answer["gains"]] == [2]
+    assert len(hosts_of_workers(env)) == 2
+
+
+def hosts_of_workers(env: dict[str, str]) -> set[str]:
+    """The nodes on which workers of trainings were."""
+    with urllib.request.urlopen(f"{env['RAY_ADDRESS']}/api/v0/actors?detail=1", timeout=10) as response:
+        rows = json.load(response)["data"]["result"]["result"]
+    return {row["node_id"] for row in rows if "RayTrainWorker" in row["class_name"]}
 
 
 def upload(folder: Path, url: str, env: dict[str, str]) -> None:

@@ -107,3 +107,27 @@ def test_of_many_movers_at_the_same_moment_one_wins_and_the_others_are_told(conf
     assert champion.number == won[0]
     assert champion.tags["previous"] == "1"
     assert [(entry.old, entry.new) for entry in registry.history()] == [("1", won[0]), ("", "1")]
+
+
+@pytest.mark.slow
+def test_of_two_commands_at_the_same_time_one_promotes_and_the_other_is_told(config: Config, tmp_path: Path) -> None:
+    promote(config, _checkpoint(config, 1))
+    file = tmp_path / "run.yaml"
+    file.write_text(config.yaml())
+    command = [sys.executable, "-m", "jobs.cli", "promote", "-c", str(file), "gate.least_gain=0", "--json"]
+    challengers = [_checkpoint(config, step) for step in (2, 3)]
+    both = [
+        subprocess.Popen([*command, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for url in challengers
+    ]
+    said = [process.communicate(timeout=200) for process in both]
+    codes = [process.returncode for process in both]
+    assert sorted(codes) == [0, 1], said
+    won = json.loads(said[codes.index(0)][0].splitlines()[-1])
+    assert (won["moved"]["old"], won["moved"]["new"]) == ("1", won["version"])
+    assert "Nothing was moved" in said[codes.index(1)][1]
+    registry = Registry(connect(config.tracking), config.gate.model)
+    champion = registry.holder("champion")
+    assert champion is not None
+    assert champion.number == won["version"]
+    assert [(entry.old, entry.new) for entry in registry.history()] == [("1", won["version"]), ("", "1")]

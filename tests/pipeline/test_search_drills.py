@@ -117,11 +117,13 @@ def test_a_killed_search_goes_on_and_a_failing_trial_ends_alone(
     assert "init_from=/nowhere" in (tmp_path / "log").read_text()
 
 
-def test_asha_hears_of_trials_before_the_kill_and_ends_one_that_is_behind(
+def test_asha_hears_of_trials_before_the_kill_and_a_trial_ended_early_frees_its_workers(
     stack: Any, s3: str, drawn_shards: Path, tmp_path: Path
 ) -> None:
     tree = tree_of(drawn_shards, s3, tmp_path, experiment="search-asha", steps=4, validate_every=0.3)
-    tree["search"]["asha"] = True
+    # workers that fill the cluster: the last trial cannot begin unless the one before has let go of its own
+    tree["train"] |= {"workers": 2, "cpus_per_worker": 1.9}
+    tree["search"] |= {"asha": True, "cem": ["none", "half", "full"]}
     config: Config = parse(tree)
     kept = Records.read(search_url(config))
     for cem, state, ap in (("none", "finished", 0.5), ("half", "running", 0.1)):
@@ -129,7 +131,7 @@ def test_asha_hears_of_trials_before_the_kill_and_ends_one_that_is_behind(
         record = Record(name=trial_name("drill", setting, 0), setting=setting, seed=0, order=len(kept.by_name))
         kept.write(Record(**{**vars(record.saw(Seen(step=1, part=25, ap=ap))), "state": state}))
     found = search(config)
-    assert found.summary["trials"] == {"finished": 1, "pruned": 1, "failed": 0}
+    assert found.summary["trials"] == {"finished": 1, "pruned": 2, "failed": 0}
     behind = Records.read(search_url(config)).by_name["drill-r-4-half-s0"]
     assert (behind.state, behind.step) == ("pruned", 1)
     assert "(0.100 at step 1)" in found.page
@@ -137,6 +139,7 @@ def test_asha_hears_of_trials_before_the_kill_and_ends_one_that_is_behind(
         "drill search": "FINISHED",
         "drill-r-4-none-s0": "FINISHED",
         "drill-r-4-half-s0": "KILLED",
+        "drill-r-4-full-s0": "KILLED",
     }
 
 

@@ -43,8 +43,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 
+# In two processes, file by file: much of the suite waits for servers. Each process has servers of its own.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: setup
 	$(BIN)/python -m pytest -m 'not gpu' --timeout 1200

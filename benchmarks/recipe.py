@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.synthetic import write_coco  # torch is imported below: the processes that draw need none of it
+from pipeline.scenes.synthetic import write_coco  # torch is imported below: the processes that draw need none of it
 
 DEMO = Path(__file__).resolve().parent.parent / "jobs/configs/demo.yaml"
 SPLITS = ("train2017", "val2017")

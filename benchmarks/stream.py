@@ -167,7 +167,7 @@ def worker_memory(url: str) -> list[dict[str, Any]]:
 def _source(folder: Path) -> str:
     """A folder in COCO's layout with enough images: the real ones under several ids each, or drawn ones."""
     if not FOLDER.is_dir():
-        from pipeline.synthetic import SceneConfig, write_coco
+        from pipeline.scenes.synthetic import SceneConfig, write_coco
 
         write_coco(folder, train=IMAGES, val=0, config=SceneConfig(size=480))
         return "drawn images"

@@ -31,9 +31,9 @@ from pipeline.config import Config, parse
 from pipeline.gauges import Gauges
 from pipeline.optimise import create_optimiser
 from pipeline.progress import Progress
+from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding import make_plans, serial, write_split
 from pipeline.stream import Batch
-from pipeline.synthetic import SceneConfig, write_coco
 from pipeline.training import Run
 from pipeline.watch import Watch
 from pipeline.world import World

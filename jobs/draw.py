@@ -22,7 +22,7 @@ def draw(
     Example: lhrnet draw /tmp/drawn --train 800 --val 50
     """
     from pipeline.progress import Progress
-    from pipeline.synthetic import SceneConfig, is_drawn, write_coco
+    from pipeline.scenes.synthetic import SceneConfig, is_drawn, write_coco
 
     config = SceneConfig(size=size)
     if is_drawn(folder, train=train, val=val, test=test, seed=seed, config=config):

@@ -30,9 +30,9 @@ def report(
     """
     from jobs.arguments import split_arguments
     from pipeline import checkpoint, recording, scored, storage
-    from pipeline import report as reports
     from pipeline.config import load
     from pipeline.progress import Progress
+    from pipeline.report import report as reports
     from pipeline.shards import read_index
 
     given, overrides = split_arguments(arguments, most=2)

@@ -28,7 +28,7 @@ def tune(
     import json
 
     from pipeline.config import load
-    from pipeline.search import search
+    from pipeline.search.search import search
 
     found = search(load(config, overrides or []))
     if as_json:

@@ -21,7 +21,7 @@ from pipeline.evaluate import EvaluateConfig
 from pipeline.gate import GateConfig
 from pipeline.optimise import OptimConfig
 from pipeline.plan import TrainConfig
-from pipeline.search_space import SearchConfig
+from pipeline.search.space import SearchConfig
 from pipeline.stream import StreamConfig
 from pipeline.tracking import TrackingConfig
 

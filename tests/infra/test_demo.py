@@ -10,7 +10,7 @@ from infra.demo_plan import coco_source, drawn_source, search_steps, steps
 from infra.stack import Stack
 from infra.submission import JobError, run_job
 from pipeline.config import load
-from pipeline.search_space import settings as grid
+from pipeline.search.space import settings as grid
 
 ROAD = ["shard", "train", "evaluate", "submit", "promote"]
 

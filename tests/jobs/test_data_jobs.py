@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.synthetic import SceneConfig, write_coco
+from pipeline.scenes.synthetic import SceneConfig, write_coco
 from tests.jobs.conftest import Done
 
 

@@ -21,8 +21,8 @@ from pipeline import checkpoint as checkpoints
 from pipeline import submission
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import load
+from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding import make_plans, write_split
-from pipeline.synthetic import SceneConfig, write_coco
 
 
 @pytest.fixture(scope="module")

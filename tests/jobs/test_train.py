@@ -8,8 +8,8 @@ import yaml
 from typer.testing import CliRunner
 
 from jobs.cli import app
+from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding import make_plans, serial, write_split
-from pipeline.synthetic import SceneConfig, write_coco
 
 
 def invoke(*arguments: str) -> str:

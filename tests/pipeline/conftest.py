@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding import make_plans, serial, write_split
-from pipeline.synthetic import SceneConfig, write_coco
 
 
 @pytest.fixture(scope="session")

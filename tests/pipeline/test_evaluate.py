@@ -17,10 +17,10 @@ from pipeline import predictions, scored
 from pipeline.checkpoint import Checkpoint
 from pipeline.evaluate import EvaluateConfig
 from pipeline.predictions import Predictions, _room, check_complete, cut, predict_split, spread
+from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.scored import evaluate
 from pipeline.sharding import make_plans, write_split
 from pipeline.shards import Shard, ShardIndex, read_index, truth
-from pipeline.synthetic import SceneConfig, write_coco
 
 SMALL = EvaluateConfig(window=4, batch=2, pictures=3)
 

@@ -30,10 +30,10 @@ from pipeline.promotion import Outcome, promote, rollback
 from pipeline.recording import RunRecord
 from pipeline.registry import Registry
 from pipeline.run import revision
+from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.scored import Evaluation, count, describe_data, describe_protocol
 from pipeline.sharding import make_plans, write_split
 from pipeline.shards import ShardIndex, read_index, truth
-from pipeline.synthetic import SceneConfig, write_coco
 from pipeline.tracking import open_run
 
 MODEL = ModelConfig(r=-4, input_size=64)

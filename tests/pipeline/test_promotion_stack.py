@@ -22,8 +22,8 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, parse
 from pipeline.promotion import promote
 from pipeline.registry import Registry
+from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding import make_plans, write_split
-from pipeline.synthetic import SceneConfig, write_coco
 from pipeline.tracking import connect
 
 pytestmark = pytest.mark.stack

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.rehearsal import check_split, score_zip
+from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding import make_plans, write_split
 from pipeline.shards import read_index, truth
 from pipeline.submission import pack
-from pipeline.synthetic import SceneConfig, write_coco
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,250 @@
+"""One scene: people arranged, painted, and annotated from what the finished picture shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lhrnet.coco import PERSON, K
+from pipeline.scenes.backgrounds import finish, paint_background, paint_clutter
+from pipeline.scenes.canvas import PARTS, SHOWN_BY, Canvas
+from pipeline.scenes.figure import Figure, Points, pose_figure
+from pipeline.scenes.look import choose_look
+from pipeline.scenes.painter import paint_person
+
+Image = NDArray[np.uint8]
+Annotation = dict[str, Any]
+
+_ATTEMPTS: Final = 12
+_FEWEST_SEEN: Final = 6
+"""A drawn person must show at least this many keypoints; otherwise the scene is arranged anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneConfig:
+    """What the scenes are like. The defaults are the demo's: learnable in minutes, far from solved by then."""
+
+    size: int = 192
+    """Pixels of an image's long side, 64 to 1024; the short side is 3/4 to all of it."""
+    people: int = 3
+    """Most labelled people in a scene, 1 to 12."""
+    smallest: float = 0.55
+    """Least standing height of a labelled person, as a fraction of the image's height."""
+    largest: float = 1.0
+    """Greatest standing height of a labelled person, as a fraction of the image's height; 1.5 at most."""
+    variety: float = 0.7
+    """How far limbs stray from a typical pose: 0 not at all, 1 naturally, 2 at most."""
+    sides: float = 1.0
+    """How much lighter a person's left is than the right, 0 (alike) to 1."""
+    clutter: int = 5
+    """Most pieces of clutter behind the people."""
+    cut: float = 0.1
+    """Chance that a person is cut by the image's border."""
+    occluder: float = 0.2
+    """Chance that something stands in front of the people."""
+    crowd: float = 0.06
+    """Chance of a distant group, annotated as one crowd region."""
+    unlabelled: float = 0.08
+    """Chance of a distant person annotated without keypoints."""
+    empty: float = 0.02
+    """Chance of a scene without anybody."""
+    quality: int = 92
+    """JPEG quality of the files, 1 to 100."""
+
+    def __post_init__(self) -> None:
+        for key, low, high in (
+            ("size", 64, 1024),
+            ("people", 1, 12),
+            ("smallest", 0.1, 1.5),
+            ("largest", 0.1, 1.5),
+            ("variety", 0, 2),
+            ("sides", 0, 1),
+            ("clutter", 0, 100),
+            ("quality", 1, 100),
+            *((name, 0, 1) for name in ("cut", "occluder", "crowd", "unlabelled", "empty")),
+        ):
+            value = getattr(self, key)
+            if not low <= value <= high:
+                raise ValueError(f"{key}={value}: give a number from {low} to {high}")
+        if self.smallest > self.largest:
+            raise ValueError(f"smallest={self.smallest} is above largest={self.largest}: give smallest <= largest")
+
+
+def draw_scene(seed: int | Sequence[int], config: SceneConfig | None = None) -> tuple[Image, list[Annotation]]:
+    """Draw one scene.
+
+    Args:
+        seed: one or several non-negative integers; the scene is a function of them and of `config`.
+
+    Returns:
+        The image, (H, W, 3) uint8 RGB, and COCO annotations without `id` and `image_id`, labelled people first.
+    """
+    config = config or SceneConfig()
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng(seed)
+    long, short = config.size, int(config.size * rng.choice([1.0, 1.0, 5 / 6, 3 / 4]))
+    h, w = (long, short) if rng.random() < 0.4 else (short, long)
+    for _ in range(_ATTEMPTS):
+        scene = _Scene(rng, h, w, config)
+        people = scene.people()
+        if all(person["num_keypoints"] >= _FEWEST_SEEN for person in people):
+            break
+    image = cv2.resize(scene.canvas.image, (w, h), interpolation=cv2.INTER_AREA)
+    return finish(rng, np.asarray(image)), people + scene.unlabelled()
+
+
+class _Scene:
+    """One arrangement of people, painted; its label map answers what can be seen."""
+
+    def __init__(self, rng: np.random.Generator, h: int, w: int, config: SceneConfig) -> None:
+        self.rng, self.h, self.w, self.config = rng, h, w, config
+        self.canvas = Canvas(paint_background(rng, h * Canvas.FINE, w * Canvas.FINE))
+        paint_clutter(rng, self.canvas.image, config.clutter)
+        self.painted: list[tuple[Figure, Points]] = []
+        self.far: list[range] = []
+        if rng.random() >= config.empty:
+            self._arrange()
+
+    def _arrange(self) -> None:
+        rng, config = self.rng, self.config
+        if rng.random() < config.crowd:
+            count, height = int(rng.integers(5, 9)), self.h * rng.uniform(0.17, 0.24)
+            centre = np.array([rng.uniform(0.2, 0.8) * self.w, rng.uniform(0.35, 0.6) * self.h])
+            self.far.append(range(len(self.painted), len(self.painted) + count))
+            for i in range(count):
+                step = (i - (count - 1) / 2) * 0.3 + rng.normal(0.0, 0.08)
+                self._stand(height * rng.uniform(0.9, 1.1), centre + np.array([step, rng.normal(0.0, 0.08)]) * height)
+        if rng.random() < config.unlabelled:
+            height = self.h * rng.uniform(0.16, 0.24)
+            self.far.append(range(len(self.painted), len(self.painted) + 1))
+            self._stand(height, np.array([rng.uniform(0.1, 0.9) * self.w, rng.uniform(0.35, 0.6) * self.h]))
+        self.first_labelled = len(self.painted)
+        count = int(rng.integers(1, config.people + 1))
+        middle = (config.smallest + config.largest) / 2
+        typical = rng.uniform(config.smallest, config.largest if count < 3 else middle)
+        heights = np.clip(typical * rng.uniform(0.8, 1.25, count), config.smallest, config.largest)
+        slots = rng.permutation((np.arange(count) + 0.5) / count + rng.normal(0.0, 0.07 / count**0.5, count))
+        for slot, height in zip(slots, np.sort(heights) * self.h, strict=True):
+            top, bottom = 0.54 * height, self.h - 0.5 * height
+            y = rng.uniform(top, bottom) if bottom > top else (top + bottom) / 2
+            x = float(slot) * self.w
+            if rng.random() < config.cut:
+                if rng.random() < 0.6:
+                    y = bottom + rng.uniform(0.1, 0.4) * height
+                else:
+                    x = float(rng.choice([0.0, self.w])) + rng.normal(0.0, 0.08) * height
+            self._stand(height, np.array([x, y]))
+        if rng.random() < config.occluder:
+            self._stand_in_front()
+
+    def _stand(self, height: float, hips: Points) -> None:
+        figure = pose_figure(self.rng, variety=self.config.variety)
+        look = choose_look(self.rng)
+        lowest = float(figure.points[:, 1].max()) * height
+        self._shadow(hips + np.array([0.0, lowest]), 0.17 * height)
+        person = len(self.painted)
+        joints = paint_person(
+            self.canvas, figure, look, height=height, hips=hips, person=person, contrast=self.config.sides
+        )
+        self.painted.append((figure, joints))
+
+    def _shadow(self, centre: Points, radius: float) -> None:
+        fine = Canvas.FINE
+        x0, x1 = (int(np.clip((centre[0] + s * radius) * fine, 0, self.w * fine)) for s in (-1, 1))
+        y0, y1 = (int(np.clip((centre[1] + s * radius * 0.25) * fine, 0, self.h * fine)) for s in (-1, 1))
+        if x1 - x0 < 2 or y1 - y0 < 2:
+            return
+        region = self.canvas.image[y0:y1, x0:x1]
+        x = (np.arange(x0, x1) / fine - centre[0]) / radius
+        y = (np.arange(y0, y1) / fine - centre[1]) / (radius * 0.25)
+        dark = 1.0 - 0.4 * np.clip(1.2 - x**2 - y[:, None] ** 2, 0.0, 1.0, dtype=np.float32)
+        region[:] = (region * dark[..., None]).astype(np.uint8)
+
+    def _stand_in_front(self) -> None:
+        rng, colour = self.rng, tuple(float(c) for c in self.rng.uniform(30, 220, 3))
+        x, y = rng.uniform(0.0, self.w), rng.uniform(0.45, 0.95) * self.h
+        b, c = rng.uniform(0.03, 0.12, 2) * self.h
+        if rng.random() < 0.4:
+            c, b = self.h * 1.0, 0.3 * b
+        corners = np.array([(x - b, y - c), (x + b, y - c), (x + b, y + c), (x - b, y + c)])
+        dark = (colour[0] * 0.5, colour[1] * 0.5, colour[2] * 0.5)
+        self.canvas.polygon(corners, dark, 0)
+        inner = np.clip(corners, (x - b + 1, y - c + 1), (x + b - 1, y + c - 1)) if b > 1.5 else corners
+        self.canvas.polygon(inner, (colour[0], colour[1], colour[2]), 0)
+
+    def people(self) -> list[Annotation]:
+        """Annotations of the labelled people."""
+        if not self.painted:
+            return []
+        return [self._labelled(i) for i in range(self.first_labelled, len(self.painted))]
+
+    def _labelled(self, person: int) -> Annotation:
+        figure, joints = self.painted[person]
+        unseen, fine = figure.unseen(), Canvas.FINE
+        keypoints: list[float | int] = []
+        for k in range(K):
+            x, y = (round(float(v), 2) for v in joints[k])
+            if unseen[k] or not (0 <= x < self.w and 0 <= y < self.h):
+                keypoints += [0, 0, 0]
+                continue
+            label = int(self.canvas.labels[int(y * fine), int(x * fine)])
+            shown = label // PARTS == person + 1 and label % PARTS in SHOWN_BY[k]
+            keypoints += [x, y, 2 if shown else 1]
+        labelled = sum(v > 0 for v in keypoints[2::3])
+        return self._annotation(self._mask(range(person, person + 1)), keypoints, labelled)
+
+    def unlabelled(self) -> list[Annotation]:
+        """Annotations of crowd regions and of people without keypoints."""
+        found = []
+        for people in self.far:
+            mask, crowd = self._mask(people), len(people) > 1
+            if crowd:
+                mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+            if mask.any():
+                found.append(self._annotation(mask, [0] * 3 * K, 0, crowd=crowd))
+        return found
+
+    def _mask(self, people: range) -> Image:
+        """(2H, 2W): where some of the people show."""
+        owner = self.canvas.labels // PARTS
+        return ((owner > people.start) & (owner <= people.stop)).astype(np.uint8)
+
+    def _annotation(
+        self, mask: Image, keypoints: Sequence[float | int], labelled: int, *, crowd: bool = False
+    ) -> Annotation:
+        fine = Canvas.FINE
+        x, y, b, c = (float(v) / fine for v in cv2.boundingRect(mask))
+        return {
+            "category_id": PERSON,
+            "iscrowd": int(crowd),
+            "num_keypoints": labelled,
+            "keypoints": list(keypoints),
+            "bbox": [x, y, b, c],
+            "area": float(np.count_nonzero(mask)) / fine**2,
+            "segmentation": _run_lengths(mask[::fine, ::fine]) if crowd else _polygons(mask),
+        }
+
+
+def _polygons(mask: Image) -> list[list[float]]:
+    """Outlines of a mask at twice the resolution, as COCO's polygons; slivers become rectangles."""
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    polygons = []
+    for outline in outlines:
+        corners = cv2.approxPolyDP(outline, 0.8, True).reshape(-1, 2) + 0.5
+        if len(corners) < 3:
+            x, y, b, c = cv2.boundingRect(outline)
+            corners = np.array([(x, y), (x + b, y), (x + b, y + c), (x, y + c)])
+        polygons.append([round(float(v) / Canvas.FINE, 2) for v in corners.ravel()])
+    return polygons
+
+
+def _run_lengths(mask: Image) -> dict[str, list[int]]:
+    """COCO's uncompressed run lengths of a mask (H, W): down the columns, zeros first."""
+    flat = mask.T.ravel()
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    runs = np.diff(np.concatenate([[0], edges, [flat.size]]))
+    counts = [int(run) for run in runs]
+    return {"counts": [0, *counts] if flat[0] else counts, "size": [int(n) for n in mask.shape]}

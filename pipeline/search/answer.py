@@ -1,0 +1,152 @@
+"""The answer of a search: made from its records, measured where it must be, kept in storage and in MLflow."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lhrnet.network import ModelConfig
+from lhrnet.network.spec import input_side
+from pipeline import storage
+from pipeline.config import Config
+from pipeline.latency import NetworkLatency, network_latency
+from pipeline.progress import track
+from pipeline.scored import count
+from pipeline.search.children import Children
+from pipeline.search.figure import picture
+from pipeline.search.page import page
+from pipeline.search.record import Record
+from pipeline.search.space import Setting
+from pipeline.search.table import Cost, Row, best_at, choose, gains, rows
+from pipeline.search.trial import search_url, trial_config, with_setting
+from pipeline.shards import read_index
+
+COCO_VAL_IMAGES = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a search came to."""
+
+    page: str
+    """Tables in Markdown."""
+    summary: Mapping[str, Any]
+    """The same as plain values."""
+    folder: str
+    """URL of its files: `answer.md`, `answer.json`, `front.png`, `chosen.yaml`."""
+    mlflow: str
+    """The search's page in MLflow; empty where nothing is tracked."""
+
+
+def answer(config: Config, records: Sequence[Record], children: Children, *, cuda: bool) -> Answer:
+    """Sum a search up.
+
+    Args:
+        config: the search's.
+        records: its trials.
+        children: their runs, which are told the latency.
+        cuda: whether trials ran on GPUs.
+
+    Raises:
+        RuntimeError: no trial came to its end.
+        ConnectionError: storage or MLflow does not answer.
+    """
+    if not any(record.state == "finished" for record in records):
+        why = next((f"{record.name}: {record.error}" for record in records if record.error), "none was begun")
+        raise RuntimeError(f"no trial of {config.name} came to its end; {why}")
+    index = read_index(config.data.val)
+    costs = _costs(config, records, cuda)
+    table = rows(records, costs)
+    chosen = choose(table, config.gate)
+    found = gains(table)
+    failures = [f"{record.name}: {record.error}" for record in records if record.state == "failed"]
+    images = config.train.validate_images or index.images
+    on = f"{index.dataset} {index.split} ({images:,} images, protocol {config.evaluate.protocol})"
+    folder = storage.join(search_url(config), "answer")
+    summary = {
+        "name": config.name,
+        "scored_on": on,
+        "trials": {state: sum(r.state == state for r in records) for state in ("finished", "pruned", "failed")},
+        "settings": [_row(row) for row in table],
+        "gains": [
+            {"setting": dict(gain.with_it.setting), **asdict(gain.difference), "paired": gain.paired} for gain in found
+        ],
+        "front_macs": [dict(row.setting) for row in best_at(table, lambda row: row.cost.macs)],
+        "front_latency": [dict(row.setting) for row in best_at(table, lambda row: row.cost.latency_ms)],
+        "chosen": dict(chosen.setting) if chosen else None,
+        "folder": folder,
+    }
+    text = page(config.name, table, found, chosen, scored_on=on, failures=failures)
+    files = {
+        "answer.md": text.encode(),
+        "answer.json": json.dumps(summary, indent=1).encode(),
+        "front.png": picture(
+            table, title=f"{config.name}: AP on {on}", on_coco=_on_coco(index.dataset, index.split, images)
+        ),
+    }
+    if chosen:
+        files["chosen.yaml"] = chosen_yaml(config, chosen.setting).encode()
+    for name, data in files.items():
+        storage.write_bytes(storage.join(folder, name), data)
+    for record in records:
+        children.settle(record, latency_ms=costs[record.name].latency_ms)
+    figures = {"trials": float(len(records))}
+    if chosen and chosen.ap:
+        figures |= {"ap": chosen.ap.mean, "macs": float(chosen.cost.macs), "params": float(chosen.cost.params)}
+    children.answer(files, figures)
+    return Answer(page=text, summary=summary, folder=folder, mlflow=children.parent.page if children.parent else "")
+
+
+def chosen_yaml(config: Config, setting: Setting) -> str:
+    """The config of a run with a setting, as a file that `lhrnet train -c` takes."""
+    tree = with_setting(config.tree(), setting) | {"name": f"{config.name[:56]}-chosen"}
+    del tree["search"]
+    whole = type(config).model_validate(tree)
+    return f"# lhrnet train -c chosen.yaml\n#\n# What the search {config.name} chose.\n\n{whole.yaml()}"
+
+
+def _costs(config: Config, records: Sequence[Record], cuda: bool) -> dict[str, Cost]:
+    """What each trial's network takes. Each network is measured once, on a worker, while nothing else of the search
+    runs."""
+    models = {r.name: trial_config(config.tree(), r.setting, r.seed) for r in records}
+    measured: dict[tuple[ModelConfig, int], NetworkLatency] = {}
+    sizes = {name: (trial.model, trial.evaluate.size or trial.model.side) for name, trial in models.items()}
+    counts = {name: count(trial.model, trial.evaluate) for name, trial in models.items()}
+    wanted = list(dict.fromkeys(sizes.values()))
+    for model, size in track(wanted, len(wanted), f"search {config.name}, latency", "networks"):
+        measured[model, size] = _measure(config, model, size, cuda)
+    return {
+        name: Cost.of(
+            counts[name],
+            native=model.side == input_side(model.r),
+            latency_ms=measured[model, size].ms,
+            device=measured[model, size].device,
+        )
+        for name, (model, size) in sizes.items()
+    }
+
+
+def _measure(config: Config, model: ModelConfig, size: int, cuda: bool) -> NetworkLatency:
+    import ray
+
+    task = ray.remote(num_cpus=config.train.cpus_per_worker, num_gpus=int(cuda), max_retries=3)(network_latency)
+    found: NetworkLatency = ray.get(task.remote(model, size=size, threads=config.evaluate.threads, cuda=cuda))
+    return found
+
+
+def _on_coco(dataset: str, split: str, images: int) -> bool:
+    """Whether AP is of COCO's whole val2017, as the paper's is, whatever the folder was called that it came from."""
+    return "coco" in dataset.lower() and split == "val2017" and images == COCO_VAL_IMAGES
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "setting": dict(row.setting),
+        **asdict(row.cost),
+        "ap": asdict(row.ap) if row.ap else None,
+        "by_seed": {str(seed): ap for seed, ap in row.by_seed.items()},
+        "pruned": [{"ap": ap, "step": step} for ap, step in row.pruned],
+        "failed": row.failed,
+        "begun": row.begun,
+        "paper": asdict(row.paper) if row.paper else None,
+    }

@@ -1,0 +1,110 @@
+"""A trial: one training run under its own name, whose validations Ray Tune hears of while they happen."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import storage
+from pipeline.config import NAME, Config, override, parse
+from pipeline.search.record import Records
+from pipeline.search.space import Setting, label
+
+METRIC = "ap"
+PROGRESS = "part"
+"""Percent of a trial's run: trials of different lengths are compared at equal progress."""
+ENDED = "ended"
+"""Key of a trial's last report: how it ended, by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all trials share; plain values, so that it can be handed to them."""
+
+    tree: Mapping[str, Any]
+    """The search's config."""
+    parent: str
+    """Id of the search's MLflow run; empty where nothing is tracked."""
+
+
+def search_url(config: Config) -> str:
+    """A search's folder: `search` in the folder that a run of the same name would have."""
+    return storage.join(config.run_url, "search")
+
+
+def trial_name(name: str, setting: Setting, seed: int) -> str:
+    """The name of a trial's run, e.g. `first-r-2-none-s0`: the same setting and seed, the same run."""
+    return f"{name}-{label(setting)}-s{seed}"
+
+
+def trial_config(tree: Mapping[str, Any], setting: Setting, seed: int) -> Config:
+    """The config of a trial's run: the search's, with the setting laid over it.
+
+    Raises:
+        ValueError: the setting has an unknown key or a value that is not allowed, or the name is too long.
+    """
+    base = parse(tree)
+    name = trial_name(base.name, setting, seed)
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name} is no name for a run (at most 63 of a-z, 0-9, '.', '_', '-'): take a shorter name=")
+    return parse(
+        with_setting(tree, setting)
+        | {"name": name, "seed": seed, "storage": storage.join(search_url(base), "trials"), "search": {}}
+    )
+
+
+def with_setting(tree: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
+    """A copy of a tree with the setting's values in it.
+
+    Raises:
+        ValueError: a key goes through a value.
+    """
+    result = override(tree, ())
+    for key, value in setting.items():
+        *parents, last = key.split(".")
+        node = result
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"search.also has {key}, and {parent} is a value, not a section")
+        node[last] = value
+    return result
+
+
+def run_trial(setting: dict[str, Any], job: Job) -> None:
+    """What Ray Tune calls, in a process of its own: train, tell every validation and the end.
+
+    A trial that an earlier attempt of the search has seen to its end only says again what it said, so that whoever
+    stops or proposes trials knows it; one that was broken off does so too, and then trains on from its last checkpoint.
+    Whatever training raises ends this trial alone.
+    """
+    from ray import tune
+
+    given = dict(setting["trial"])
+    seed = int(given.pop("seed"))
+    config = trial_config(job.tree, given, seed)
+    begun = time.monotonic()
+    known = Records.read(search_url(parse(job.tree))).by_name.get(config.name)
+    for seen in known.seen if known else ():
+        tune.report({METRIC: seen.ap, PROGRESS: seen.part, "step": seen.step})
+    if known and known.over:
+        tune.report({METRIC: known.ap, PROGRESS: known.seen[-1].part if known.seen else 1, ENDED: known.state})
+        return
+    try:
+        tune.report(_train(config, job.parent) | {"seconds": time.monotonic() - begun})
+    except Exception as error:  # a search outlives whatever one setting brings about
+        said = f"{type(error).__name__}: {error}" if not isinstance(error, RuntimeError) else str(error)
+        tune.report({METRIC: -1.0, PROGRESS: 1, ENDED: "failed", "error": said[:1000]})
+
+
+def _train(config: Config, parent: str) -> dict[str, Any]:
+    from pipeline.launch import run_on_ray
+    from pipeline.search.follow import Follow
+
+    done = run_on_ray(config, parent=parent, callbacks=[Follow()])
+    if not done.finished:
+        raise RuntimeError(f"it was told to leave at step {done.steps}")
+    if done.ap < 0:
+        raise RuntimeError("it was not validated: set train.validate_every, or give data.val images with people")
+    end = {"step": done.steps, "checkpoint": done.checkpoint, "resumed_from": done.resumed_from}
+    return {METRIC: done.ap, PROGRESS: 100, ENDED: "finished", **end}

@@ -1,0 +1,89 @@
+"""The drawn data set: COCO's layout, the same bytes for the same seed, complete or absent."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from pycocotools.coco import COCO
+
+from lhrnet.coco import KEYPOINTS
+from pipeline.scenes.synthetic import SceneConfig, is_drawn, write_coco
+
+SMALL = SceneConfig(size=96)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_coco(
+        tmp_path_factory.mktemp("draw") / "drawn", train=70, val=6, test=3, seed=4, config=SMALL, workers=1
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_folder_is_laid_out_as_coco(drawn: Path) -> None:
+    files = contents(drawn)
+    assert sum(name.startswith("train2017/") for name in files) == 70
+    assert {name for name in files if name.startswith("annotations/")} == {
+        "annotations/person_keypoints_train2017.json",
+        "annotations/person_keypoints_val2017.json",
+        "annotations/image_info_test-dev2017.json",
+    }
+    truth = COCO(str(drawn / "annotations/person_keypoints_val2017.json"))
+    assert truth.cats[1]["keypoints"] == list(KEYPOINTS)
+    for entry in truth.imgs.values():
+        image = cv2.imread(str(drawn / "val2017" / entry["file_name"]))
+        assert image is not None
+        assert image.shape[:2] == (entry["height"], entry["width"])
+    for annotation in truth.anns.values():
+        assert annotation["image_id"] in truth.imgs
+        truth.annToMask(annotation)
+
+
+def test_ids_are_unique_over_splits_and_the_test_split_keeps_its_answers(drawn: Path) -> None:
+    documents = [json.loads(path.read_text()) for path in sorted((drawn / "annotations").iterdir())]
+    images = [entry["id"] for document in documents for entry in document["images"]]
+    annotations = [a["id"] for document in documents for a in document.get("annotations", [])]
+    assert len(images) == len(set(images)) == 79
+    assert len(annotations) == len(set(annotations)) > 79
+    assert "annotations" not in documents[0]
+
+
+def test_number_of_processes_does_not_change_a_byte(drawn: Path, tmp_path: Path) -> None:
+    finished: list[int] = []
+    again = write_coco(
+        tmp_path / "again", train=70, val=6, test=3, seed=4, config=SMALL, workers=3, on_drawn=finished.append
+    )
+    assert contents(again) == contents(drawn)
+    assert sum(finished) == 79
+
+
+def test_a_folder_knows_what_it_was_drawn_as(drawn: Path) -> None:
+    same: dict[str, Any] = {"train": 70, "val": 6, "test": 3, "seed": 4, "config": SMALL}
+    assert is_drawn(drawn, **same)
+    assert not is_drawn(drawn, **{**same, "seed": 5})
+    assert not is_drawn(drawn, **{**same, "val": 7})
+    assert not is_drawn(drawn, **{**same, "config": SceneConfig(size=96, sides=0.5)})
+    assert not is_drawn(drawn / "nowhere", **same)
+
+
+def test_nothing_half_drawn_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pipeline.scenes.synthetic.json.dumps", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_coco(tmp_path / "drawn", train=2, val=1, config=SMALL, workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_and_impossible_counts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError, match="remove it"):
+        write_coco(tmp_path, train=1, val=1, config=SMALL, workers=1)
+    with pytest.raises(ValueError, match="val=-1"):
+        write_coco(tmp_path / "new", train=1, val=-1, config=SMALL, workers=1)
+    assert list(tmp_path.iterdir()) == []

@@ -40,6 +40,9 @@ class TrainConfig:
     """Parameters whose names begin with one of these are not trained."""
     init_from: str = ""
     """URL of a checkpoint whose weights a new run starts from; empty: random weights."""
+    backbone_from: str = ""
+    """URL of a file of PyTorch weights, of a backbone or a whole network of the same form, whose backbone a new run
+    starts from: the reference's starts from ImageNet's. Empty: random weights."""
     nonfinite_limit: int = 20
     """Steps in a row with a loss or gradient that is not finite (each is skipped) after which the run is ended."""
     max_failures: int = 3
@@ -60,6 +63,10 @@ class TrainConfig:
     """Checkpoints kept for their AP, besides the last two."""
 
     def __post_init__(self) -> None:
+        if self.init_from and self.backbone_from:
+            raise ValueError(
+                f"init_from is {self.init_from} and backbone_from {self.backbone_from}; allowed: one of the two"
+            )
         if self.steps is not None and self.epochs is not None:
             raise ValueError(f"steps is {self.steps} and epochs {self.epochs}; allowed: one of the two")
         for key in ("global_batch", "workers", "nonfinite_limit", "log_every", "checkpoint_every", "keep_best"):

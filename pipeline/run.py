@@ -17,6 +17,7 @@ from pipeline import checkpoint, state, storage, tracking
 from pipeline.config import Config
 from pipeline.lease import Lease
 from pipeline.order import check_parts
+from pipeline.origin import start_from
 from pipeline.shards import index_bytes, read_index
 from pipeline.steps import freeze
 from pipeline.tracking import TrackedRun
@@ -118,15 +119,15 @@ def check_network(config: Config) -> None:
 
     Raises:
         ValueError: the settings describe no network, or the checkpoint is of another one, or a run's are all damaged.
-        FileNotFoundError: there is no checkpoint at train.init_from.
+        FileNotFoundError: there is nothing at train.init_from or train.backbone_from.
     """
     network = create_model(config.model)
     freeze(network, config.train.freeze)
-    origin = state.newest(config.run_url)
-    if origin is None and config.train.init_from:
-        origin = checkpoint.load(config.train.init_from)
-    if origin:
-        checkpoint.load_weights(network, origin.weights, origin.url)
+    saved = state.newest(config.run_url)
+    if saved:
+        checkpoint.load_weights(network, saved.weights, saved.url)
+    else:
+        start_from(network, config.train)
 
 
 def summary(run: Opened, outcome: Outcome, *, workers: int) -> Summary:

@@ -20,6 +20,7 @@ from pipeline.feed import feed
 from pipeline.gauges import Gauges
 from pipeline.optimise import learning_rate
 from pipeline.order import Cursor
+from pipeline.origin import start_from
 from pipeline.pictures import fixed_samples, picture_grid
 from pipeline.plan import StepPlan, plan_steps
 from pipeline.progress import Progress
@@ -115,9 +116,8 @@ class Run:
         self.plan: StepPlan = plan_steps(config.train, steps_per_epoch=epoch, world=world.size)
         state.seed_all(config.seed)
         network = create_model(config.model).to(world.device)
-        if config.train.init_from and not checkpoint.folders(config.run_url):
-            origin = checkpoint.load(config.train.init_from)
-            checkpoint.load_weights(network, origin.weights, origin.url)
+        if not checkpoint.folders(config.run_url):
+            start_from(network, config.train)
         self.judge = copy.deepcopy(network).eval()
         self.stepper = Stepper(
             network, train=config.train, optim=config.optim, loss=config.loss, plan=self.plan, world=world

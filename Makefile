@@ -43,9 +43,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 
-# In two processes, file by file: much of the suite waits for servers. Each process has servers of its own.
+# In two processes, file by file: much of the suite waits for servers. Each process has servers of its own, and one
+# thread to compute with, since threads of two processes would wait for each other on two cores.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 slow: setup
 	$(BIN)/python -m pytest -m 'not gpu' --timeout 1200

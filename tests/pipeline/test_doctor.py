@@ -1,7 +1,6 @@
 """The doctor finds what is missing by trying it, says how to mend it, and leaves nothing behind."""
 
 import contextlib
-import importlib
 import os
 import socket
 import threading
@@ -209,17 +208,20 @@ def test_workers_that_do_not_fit_are_reported_instead_of_waited_for(ray_cluster:
 
 
 @pytest.mark.stack
-def test_an_elastic_run_is_let_go_on_with_the_workers_that_came(ray_cluster: Stack) -> None:
+def test_an_elastic_run_is_let_go_on_with_the_workers_that_came(
+    ray_cluster: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import ray
 
+    wait = ray.wait
+    # the patience runs out at the moment when the two are there that fit: no clock decides whether they were quick
+    monkeypatch.setattr(ray, "wait", lambda calls, *, num_returns, timeout: wait(calls, num_returns=2, timeout=timeout))
     needs = Needs(workers=3, min_workers=1, cpus_per_worker=ray_cluster.cpus * 0.4)
-    # whole patience is spent on the worker that never comes: those that come find a process that is up already
-    ray.get(ray.remote(num_cpus=needs.cpus_per_worker)(importlib.import_module).remote("pipeline.doctor_workers"))
-    findings = visit(needs, patience_s=8)
+    findings = visit(needs, patience_s=120)
     assert [finding.says for finding in findings if not finding.ok] == []
-    assert "of 3 with" in named(findings, "workers").says
+    assert "2 of 3 with" in named(findings, "workers").says
     assert "train.min_workers=1" in named(findings, "workers").says
-    assert "gloo over" in named(findings, "all-reduce").says
+    assert "gloo over 2" in named(findings, "all-reduce").says
 
 
 @pytest.mark.stack

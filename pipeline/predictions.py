@@ -188,7 +188,7 @@ def _room(config: EvaluateConfig, nodes: Sequence[Mapping[str, float]]) -> int:
     """How many of the workers asked for the cluster has room for: fewer change nothing but the time it takes."""
     cpus, gpus = config.cpus_per_worker, config.gpus_per_worker
     room = min(config.workers, slots(nodes, cpus=cpus, gpus=gpus)) if cpus or gpus else config.workers
-    if room < 1 and may_grow(nodes, cpus=cpus, gpus=gpus):
+    if room < config.workers and may_grow(nodes, cpus=cpus, gpus=gpus):
         log.warning(
             "no worker is up: waiting for the cluster to bring %d of %g CPU and %g GPU", config.workers, cpus, gpus
         )

@@ -57,12 +57,13 @@ def over_ray(tasks: Sequence[ShardTask], workers: int) -> Iterator[tuple[int, Sh
             ray.init(address="auto", log_to_driver=False, configure_logging=False)
         except (ConnectionError, RuntimeError) as error:
             raise ConnectionError(f"no Ray cluster answers ({error}); start one, or give --no-ray") from error
-    at_once = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
     remote = ray.remote(num_cpus=1, max_retries=3)(make_shard)
     waiting = list(enumerate(tasks))[::-1]
     running: dict[Any, int] = {}
     while waiting or running:
-        while waiting and len(running) < (workers or 2 * at_once):
+        # asked again each time: what waits for room makes the cluster grow, and what has grown takes more
+        at_once = workers or 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        while waiting and len(running) < at_once:
             number, task = waiting.pop()
             running[remote.remote(task)] = number
         ended, _ = ray.wait(list(running), num_returns=1)

@@ -144,6 +144,7 @@ def test_as_many_workers_are_started_as_there_is_room_for() -> None:
     shares = dataclasses.replace(SMALL, workers=9, cpus_per_worker=0.0, gpus_per_worker=0.4)
     assert _room(shares, [{"CPU": 1.0, "GPU": 2.0}]) == 4, "a share is of one GPU"
     assert _room(config, [{"memory": 8e9}]) == 8, "a head that takes no work has workers brought"
+    assert _room(config, [{"memory": 8e9}, {"CPU": 64.0, "GPU": 1.0}]) == 8, "and so has one with too few"
 
 
 @pytest.mark.stack

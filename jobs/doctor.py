@@ -41,7 +41,7 @@ def doctor(
     needs = _needs(config, settings, command, storage)
     findings = examine(needs, "driver")
     if not here and needs.workers:
-        from pipeline.doctor_workers import no_cluster, visit
+        from pipeline.doctor_workers import no_cluster, not_asked, visit
         from pipeline.launch import connect_to_ray
 
         try:
@@ -49,7 +49,8 @@ def doctor(
         except (ValueError, OSError, RuntimeError) as error:
             findings.append(no_cluster(error))
         else:
-            findings += visit(needs, patience_s=patience)
+            well = all(finding.ok for finding in findings)
+            findings += visit(needs, patience_s=patience) if well else [not_asked()]
     healthy = all(finding.ok for finding in findings)
     print(
         json.dumps({"ok": healthy, "findings": [asdict(finding) for finding in findings]})

@@ -65,6 +65,17 @@ def no_cluster(error: Exception) -> Finding:
     )
 
 
+def not_asked() -> Finding:
+    """The finding where the driver found something wrong: nodes with GPUs are not started to find it again."""
+    return Finding(
+        check="workers",
+        where="driver",
+        ok=False,
+        says="none were asked for, since the checks from here failed",
+        mend="mend those first",
+    )
+
+
 def _together(members: list[Any], needs: Needs) -> Finding:
     import ray
 

@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from jobs.doctor import doctor, split
+from pipeline.doctor import Finding, Needs
 
 LHRNET = [sys.executable, "-m", "jobs.cli", "doctor", "--here"]
 
@@ -56,3 +57,23 @@ def test_what_the_driver_found_is_told_where_no_cluster_can_be_joined(
     said = capsys.readouterr().out
     assert "ok   driver  storage" in said
     assert "FAIL driver  workers    no Ray cluster can be joined: RAY_ADDRESS is a job server's" in said
+
+
+def test_no_worker_is_asked_for_while_something_is_wrong_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Needs] = []
+
+    def visit(needs: Needs, *, patience_s: float) -> list[Finding]:
+        asked.append(needs)
+        return []
+
+    monkeypatch.setattr("pipeline.launch.connect_to_ray", lambda: None)
+    monkeypatch.setattr("pipeline.doctor_workers.visit", visit)
+    (tmp_path / "file").touch()
+    with pytest.raises(typer.Exit):
+        doctor(storage=str(tmp_path / "file"))
+    assert asked == []
+    assert "FAIL driver  workers    none were asked for" in capsys.readouterr().out
+    doctor(storage=str(tmp_path))
+    assert len(asked) == 1

@@ -39,6 +39,14 @@ def test_a_change_of_code_does_not_install_dependencies_again() -> None:
     assert text.index("pip install") < text.index("COPY pipeline")
 
 
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_a_new_revision_does_nothing_anew_but_labels(dockerfile: str) -> None:
+    """An argument counts as an environment variable of every RUN after it: its value is part of their cache's key."""
+    after = (ROOT / dockerfile).read_text().partition("ARG REVISION")[2]
+    assert "org.opencontainers.image.revision" in after
+    assert not re.search(r"^(RUN|COPY|ADD)", after, re.MULTILINE)
+
+
 def test_the_layer_of_dependencies_is_exactly_what_the_project_names() -> None:
     command = [sys.executable, "infra/dependencies.py"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from infra.manifests import Document, containers, pods, ray_clusters
+from pipeline.cluster_room import trials_at_once
+from pipeline.config import load
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATORS = re.compile(r"[;&|`<>]|\$\(")
@@ -174,6 +176,7 @@ def test_heads_stay_on_ordinary_nodes_and_compute_nothing(overlay: list[Document
         template = head["template"]
         assert head["rayStartParams"] == {"num-cpus": "0"}, where
         assert template["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+        assert template["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
         assert "tolerations" not in template["spec"], where
         assert "nodeSelector" not in template["spec"], where
         for group in cluster["workerGroupSpecs"]:
@@ -207,6 +210,7 @@ def test_gpu_type_and_count_come_from_one_file(rendered: dict[str, list[Document
         item["data"] for item in of_kind(rendered[name], "ConfigMap") if item["metadata"]["name"] == "lhrnet-size"
     ]
     assert int(size["LHRNET_WORKERS"]) == int(size["LHRNET_PODS"]) * int(size["LHRNET_GPUS"])
+    assert size["LHRNET_TRIALS"] == size["LHRNET_WORKERS"], "a GPU a trial"
     groups = 0
     for where, cluster in ray_clusters(rendered[name]):
         for group in cluster["workerGroupSpecs"]:
@@ -288,3 +292,32 @@ def test_every_entrypoint_is_a_command_line_that_lhrnet_takes(overlay: list[Docu
             [volume] = [volume for volume in group["template"]["spec"]["volumes"] if volume["name"] == "cache"]
             # a pod that outgrows its volume is evicted
             assert settings.stream.cache_gb < gigabytes(volume["emptyDir"]["sizeLimit"])
+
+
+@pytest.mark.parametrize("name", ["local-cpu", "gpu-ondemand", "gpu-spot", "gpu-mixed"])
+def test_the_trials_of_a_search_fit_the_pods_of_its_job(rendered: dict[str, list[Document]], name: str) -> None:
+    data = [item.get("data", {}) for item in of_kind(rendered[name], "ConfigMap")]
+    settings = {key: value for one in data for key, value in one.items()}
+    [job] = [item for item in of_kind(rendered[name], "RayJob") if item["metadata"]["name"] == "tune"]
+    assert "search.concurrent=$LHRNET_TRIALS" in job["spec"]["entrypoint"]
+    nodes = []
+    for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]:
+        most = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        node = {"CPU": float(most["cpu"]), "GPU": float(most.get("nvidia.com/gpu", 0))}
+        nodes += [node] * group["maxReplicas"]
+    config = load(ROOT / Path(settings["LHRNET_CONFIG"]).relative_to("/opt/lhrnet"), [])
+    wanted = int(settings["LHRNET_TRIALS"])
+    cpus, gpus = config.train.cpus_per_worker, float(config.train.device == "cuda")
+    assert trials_at_once(nodes, workers=1, cpus=cpus, gpus=gpus, wanted=wanted, trials=99) == wanted
+
+
+def test_a_managed_database_takes_the_small_ones_place(changed: Callable[..., list[Document]]) -> None:
+    documents = changed("../mlflow", "managed-postgres")
+    assert not of_kind(documents, "StatefulSet")
+    [service] = [item for item in of_kind(documents, "Service") if item["metadata"]["name"] == "postgres"]
+    assert service["spec"] == {"type": "ExternalName", "externalName": "postgres.example.com"}
+    policies = {item["metadata"]["name"]: item["spec"] for item in of_kind(documents, "NetworkPolicy")}
+    assert "postgres" not in policies
+    [rule] = policies["managed-postgres"]["egress"]
+    assert rule["ports"] == [{"port": 5432, "protocol": "TCP"}]
+    assert policies["managed-postgres"]["podSelector"] == policies["mlflow"]["podSelector"]

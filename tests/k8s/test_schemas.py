@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import kubernetes_validate
@@ -48,9 +49,12 @@ def test_every_document_of_every_overlay_is_known_to_kubernetes(overlay: list[Do
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
-def test_mlflow_is_known_to_kubernetes(rendered: dict[str, list[Document]], version: str) -> None:
+def test_mlflow_is_known_to_kubernetes(
+    rendered: dict[str, list[Document]], changed: Callable[..., list[Document]], version: str
+) -> None:
     assert len(rendered["mlflow"]) > 10
-    for document in [*rendered["mlflow"], *rendered["local-mlflow"], *rendered["namespaces"]]:
+    managed = changed("../mlflow", "managed-postgres")
+    for document in [*rendered["mlflow"], *rendered["local-mlflow"], *managed, *rendered["namespaces"]]:
         assert_fits(document, version)
 
 

@@ -91,6 +91,8 @@ def test_patches_below_a_rayjob_are_json_patches_since_others_replace_whole_list
         for patch in yaml.safe_load(file.read_text()).get("patches", []):
             text = (file.parent / patch["path"]).read_text() if "path" in patch else patch["patch"]
             operations = yaml.safe_load(text)
+            if isinstance(operations, dict) and operations.get("$patch") == "delete":
+                continue  # takes away a whole object of a built-in kind
             found += 1
             assert isinstance(operations, list), file
             assert all({"op", "path"} <= set(operation) for operation in operations), file

@@ -18,7 +18,7 @@ from pipeline.search.page import page
 from pipeline.search.record import Record
 from pipeline.search.space import Setting
 from pipeline.search.table import Cost, Row, best_at, choose, gains, rows
-from pipeline.search.trial import search_url, trial_config, with_setting
+from pipeline.search.trial import record_config, search_url, with_setting
 from pipeline.shards import read_index
 
 COCO_VAL_IMAGES = 5000
@@ -56,7 +56,7 @@ def answer(config: Config, records: Sequence[Record], children: Children, *, cud
         raise RuntimeError(f"no trial of {config.name} came to its end; {why}")
     index = read_index(config.data.val)
     costs = _costs(config, records, cuda)
-    table = rows(records, costs)
+    table = rows([record for record in records if record.name in costs], costs)
     chosen = choose(table, config.gate)
     found = gains(table)
     failures = [f"{record.name}: {record.error}" for record in records if record.state == "failed"]
@@ -89,7 +89,7 @@ def answer(config: Config, records: Sequence[Record], children: Children, *, cud
     for name, data in files.items():
         storage.write_bytes(storage.join(folder, name), data)
     for record in records:
-        children.settle(record, latency_ms=costs[record.name].latency_ms)
+        children.settle(record, latency_ms=costs[record.name].latency_ms if record.name in costs else None)
     figures = {"trials": float(len(records))}
     if chosen and chosen.ap:
         figures |= {"ap": chosen.ap.mean, "macs": float(chosen.cost.macs), "params": float(chosen.cost.params)}
@@ -106,9 +106,10 @@ def chosen_yaml(config: Config, setting: Setting) -> str:
 
 
 def _costs(config: Config, records: Sequence[Record], cuda: bool) -> dict[str, Cost]:
-    """What each trial's network takes. Each network is measured once, on a worker, while nothing else of the search
-    runs."""
-    models = {r.name: trial_config(config.tree(), r.setting, r.seed) for r in records}
+    """What each trial's network takes, of those that have one. Each network is measured once, on a worker, while
+    nothing else of the search runs."""
+    configs = {record.name: record_config(config.tree(), record) for record in records}
+    models = {name: trial for name, trial in configs.items() if trial}
     measured: dict[tuple[ModelConfig, int], NetworkLatency] = {}
     sizes = {name: (trial.model, trial.evaluate.size or trial.model.side) for name, trial in models.items()}
     counts = {name: count(trial.model, trial.evaluate) for name, trial in models.items()}

@@ -15,13 +15,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from pipeline import tracking
+from pipeline import storage, tracking
 from pipeline.config import Config
 from pipeline.run import provenance
 from pipeline.scored import count
 from pipeline.search.record import Record
 from pipeline.search.space import CEM_KEY, R
-from pipeline.search.trial import search_url, trial_config
+from pipeline.search.trial import record_config, search_url, trials_url
 from pipeline.shards import index_bytes, read_index
 from pipeline.tracking import TrackedRun
 
@@ -72,14 +72,14 @@ class Children:
         """
         if self.mlflow is None:
             return True
-        config = trial_config(self.config.tree(), record.setting, record.seed)
+        config = record_config(self.config.tree(), record)
         try:
             run = tracking.open_run(
                 self.mlflow,
-                experiment=config.tracking.experiment,
-                name=config.name,
-                identity=config.run_url,
-                params=config.flat(),
+                experiment=self.config.tracking.experiment,
+                name=record.name,
+                identity=storage.join(trials_url(self.config), record.name),
+                params=config.flat() if config else record.setting,
                 tags={
                     "search": self.config.name,
                     "r": str(record.setting[R]),
@@ -89,12 +89,10 @@ class Children:
                 },
                 parent=self.parent_id,
             )
-            counted = count(config.model, config.evaluate)
-            figures: dict[str, float] = {
-                "params": counted.params,
-                "macs": counted.macs,
-                "paper_flops": counted.paper_flops,
-            }
+            figures: dict[str, float] = {}
+            if config:
+                counted = count(config.model, config.evaluate)
+                figures |= {"params": counted.params, "macs": counted.macs, "paper_flops": counted.paper_flops}
             if record.ap >= 0:
                 figures["ap"] = record.ap
             if latency_ms is not None:

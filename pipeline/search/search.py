@@ -25,7 +25,7 @@ from pipeline.progress import Progress
 from pipeline.search.answer import Answer, answer
 from pipeline.search.children import Children
 from pipeline.search.record import Records
-from pipeline.search.space import Setting, corners, settings
+from pipeline.search.space import Range, Setting, corners, settings
 from pipeline.search.trial import METRIC, PROGRESS, Job, run_trial, search_url, trial_config, trial_name
 from pipeline.shards import read_index
 
@@ -141,6 +141,7 @@ def check(config: Config) -> list[Trial]:
         from pipeline.search.proposals import need_optuna
 
         need_optuna()
+    _check_ranges(config)
     listed = corners(config.search) if proposed else settings(config.search, seed=config.seed)
     for setting in listed:
         trial = trial_config(config.tree(), setting, config.seed + config.search.repeats - 1)
@@ -161,6 +162,20 @@ def check(config: Config) -> list[Trial]:
             )
     repeats = range(config.search.repeats)
     return [] if proposed else [(setting, config.seed + repeat) for repeat in repeats for setting in listed]
+
+
+def _check_ranges(config: Config) -> None:
+    """Refuse a range over what takes some numbers only, as whole ones: both of its ends may be among them."""
+    first = corners(config.search)[0]
+    for key, choice in config.search.space().items():
+        if isinstance(choice, Range):
+            try:
+                trial_config(config.tree(), {**first, key: choice.inside}, config.seed)
+            except ValueError as error:
+                raise ValueError(
+                    f"search.also has a range from {choice.low:g} to {choice.high:g} for {key}, which does not take "
+                    f"every number in it ({error}); give a list of values"
+                ) from error
 
 
 def count(config: Config, trials: Sequence[Trial]) -> int:

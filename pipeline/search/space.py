@@ -37,6 +37,11 @@ class Range:
             return math.exp(chance.uniform(math.log(self.low), math.log(self.high)))
         return chance.uniform(self.low, self.high)
 
+    @property
+    def inside(self) -> float:
+        """A number between the ends, and no whole one where those are."""
+        return self.low + (self.high - self.low) / math.pi
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.config import NAME, Config, override, parse
-from pipeline.search.record import Records
+from pipeline.search.record import Record, Records
 from pipeline.search.space import Setting, label
 
 METRIC = "ap"
@@ -32,6 +32,11 @@ def search_url(config: Config) -> str:
     return storage.join(config.run_url, "search")
 
 
+def trials_url(config: Config) -> str:
+    """The folder of a search's runs."""
+    return storage.join(search_url(config), "trials")
+
+
 def trial_name(name: str, setting: Setting, seed: int) -> str:
     """The name of a trial's run, e.g. `first-r-2-none-s0`: the same setting and seed, the same run."""
     return f"{name}-{label(setting)}-s{seed}"
@@ -47,10 +52,7 @@ def trial_config(tree: Mapping[str, Any], setting: Setting, seed: int) -> Config
     name = trial_name(base.name, setting, seed)
     if not NAME.fullmatch(name):
         raise ValueError(f"{name} is no name for a run (at most 63 of a-z, 0-9, '.', '_', '-'): take a shorter name=")
-    return parse(
-        with_setting(tree, setting)
-        | {"name": name, "seed": seed, "storage": storage.join(search_url(base), "trials"), "search": {}}
-    )
+    return parse(with_setting(tree, setting) | {"name": name, "seed": seed, "storage": trials_url(base), "search": {}})
 
 
 def with_setting(tree: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
@@ -71,26 +73,41 @@ def with_setting(tree: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
     return result
 
 
+def record_config(tree: Mapping[str, Any], record: Record) -> Config | None:
+    """The config of a trial that was begun; none where its setting is what it failed by, as a proposal's may be.
+
+    Raises:
+        ValueError: a run that came to its end has a setting that is not allowed any more.
+    """
+    try:
+        return trial_config(tree, record.setting, record.seed)
+    except ValueError:
+        if record.over:
+            raise
+        return None
+
+
 def run_trial(setting: dict[str, Any], job: Job) -> None:
     """What Ray Tune calls, in a process of its own: train, tell every validation and the end.
 
     A trial that an earlier attempt of the search has seen to its end only says again what it said, so that whoever
     stops or proposes trials knows it; one that was broken off does so too, and then trains on from its last checkpoint.
-    Whatever training raises ends this trial alone.
+    Whatever training raises ends this trial alone, and so does a proposed setting that no run can have.
     """
     from ray import tune
 
     given = dict(setting["trial"])
     seed = int(given.pop("seed"))
-    config = trial_config(job.tree, given, seed)
     begun = time.monotonic()
-    known = Records.read(search_url(parse(job.tree))).by_name.get(config.name)
+    base = parse(job.tree)
+    known = Records.read(search_url(base)).by_name.get(trial_name(base.name, given, seed))
     for seen in known.seen if known else ():
         tune.report({METRIC: seen.ap, PROGRESS: seen.part, "step": seen.step})
     if known and known.over:
         tune.report({METRIC: known.ap, PROGRESS: known.seen[-1].part if known.seen else 1, ENDED: known.state})
         return
     try:
+        config = trial_config(job.tree, given, seed)
         tune.report(_train(config, job.parent) | {"seconds": time.monotonic() - begun})
     except Exception as error:  # a search outlives whatever one setting brings about
         said = f"{type(error).__name__}: {error}" if not isinstance(error, RuntimeError) else str(error)

@@ -80,6 +80,14 @@ def test_a_search_trains_every_setting_and_answers_with_table_picture_and_config
     [
         ({"also": {"optim": {"lrr": [1, 2]}}}, r"optim\.lrr is unknown"),
         ({"also": {"optim": {"lr": [0.1, -1.0]}}}, r"optim\.lr"),
+        (
+            {"algorithm": "optuna", "settings": 4, "also": {"train": {"steps": {"low": 4, "high": 8}}}},
+            r"range from 4 to 8 for train\.steps.*valid integer.*; give a list of values",
+        ),
+        (
+            {"algorithm": "random", "settings": 4, "also": {"stream": {"lanes": {"low": 4, "high": 8}}}},
+            r"range from 4 to 8 for stream\.lanes.*; give a list of values",
+        ),
         ({"asha": True}, r"validates once in its 4 steps"),
         ({"also": {"train": {"workers": [1, 2]}}}, r"the same for all trials"),
     ],

@@ -84,22 +84,42 @@ class Records:
         folder = storage.join(url, "records")
         found = cls(url)
         for name in sorted(storage.listing(folder)):
-            place = storage.join(folder, name)
-            try:
-                record = TypeAdapter(Record).validate_json(storage.read_bytes(place))
-            except ValidationError as error:
-                fault = error.errors()[0]
-                where = ".".join(str(part) for part in fault["loc"])
-                raise ValueError(f"{place} is no record of a trial ({where}: {fault['msg']}): delete it") from error
-            found.by_name[record.name] = record
+            if not name.startswith(".") and name.endswith(".json"):  # others are halves that a killed writer left
+                record = _read(storage.join(folder, name))
+                found.by_name[record.name] = record
         return found
+
+    @staticmethod
+    def read_one(url: str, name: str) -> Record | None:
+        """What is known of one trial, also while others are written: a folder is not listed.
+
+        Raises:
+            ValueError: the file is no record.
+            ConnectionError: the store does not answer.
+        """
+        try:
+            return _read(_place(url, name))
+        except FileNotFoundError:
+            return None
 
     def write(self, record: Record) -> None:
         """Keep a record, in memory and in storage."""
         self.by_name[record.name] = record
-        place = storage.join(self.url, "records", f"{record.name}.json")
-        storage.write_bytes(place, json.dumps(asdict(record), indent=1).encode())
+        storage.write_bytes(_place(self.url, record.name), json.dumps(asdict(record), indent=1).encode())
 
     def in_order(self) -> list[Record]:
         """All of them, as the search began them."""
         return sorted(self.by_name.values(), key=lambda record: (record.order, record.name))
+
+
+def _place(url: str, name: str) -> str:
+    return storage.join(url, "records", f"{name}.json")
+
+
+def _read(place: str) -> Record:
+    try:
+        return TypeAdapter(Record).validate_json(storage.read_bytes(place))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise ValueError(f"{place} is no record of a trial ({where}: {fault['msg']}): delete it") from error

@@ -100,7 +100,7 @@ def run_trial(setting: dict[str, Any], job: Job) -> None:
     seed = int(given.pop("seed"))
     begun = time.monotonic()
     base = parse(job.tree)
-    known = Records.read(search_url(base)).by_name.get(trial_name(base.name, given, seed))
+    known = Records.read_one(search_url(base), trial_name(base.name, given, seed))
     for seen in known.seen if known else ():
         tune.report({METRIC: seen.ap, PROGRESS: seen.part, "step": seen.step})
     if known and known.over:

@@ -185,8 +185,18 @@ def test_records_come_back_as_they_were_and_one_that_is_none_is_named(tmp_path: 
     kept.write(first.saw(Seen(step=60, part=60, ap=0.41)).saw(Seen(step=60, part=60, ap=0.1)))
     back = Records.read(str(tmp_path)).by_name[first.name]
     assert (back.ap, back.step, len(back.seen)) == (0.41, 60, 1)
-    assert back == kept.by_name[first.name]
+    assert back == kept.by_name[first.name] == Records.read_one(str(tmp_path), first.name)
+    assert Records.read_one(str(tmp_path), "another") is None
     place = tmp_path / "records" / f"{first.name}.json"
     place.write_text(json.dumps({"name": "x", "setting": {}, "seed": "many"}))
     with pytest.raises(ValueError, match=r"is no record of a trial \(seed"):
         Records.read(str(tmp_path))
+
+
+def test_what_a_writer_left_that_was_killed_is_no_record(tmp_path: Path) -> None:
+    kept = Records.read(str(tmp_path))
+    kept.write(trial(-2, "none", 0, 0.4))
+    half = tmp_path / "records" / ".r-2-none-s0.json.o1bi4ud0"  # as `storage.atomic` names what is not whole yet
+    half.write_text('{"name": "r-2-no')
+    assert Records.read(str(tmp_path)).by_name == kept.by_name
+    assert half.exists(), "another process may still be writing it"

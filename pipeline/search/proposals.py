@@ -32,13 +32,25 @@ def need_optuna() -> None:
         ) from error
 
 
+def holds(config: SearchConfig, setting: Setting) -> bool:
+    """Whether a setting is one of a search's space: its keys, and each value in the list or range of its key."""
+    space = config.space()
+    return setting.keys() == space.keys() and all(
+        isinstance(value, int | float) and choice.low <= value <= choice.high
+        if isinstance(choice := space[key], Range)
+        else value in choice
+        for key, value in setting.items()
+    )
+
+
 class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
     """Adds a seed to every proposal. A setting that is proposed again gets the next seed.
 
     Args:
         config: the space, and how many runs a setting gets.
         seed: first seed of a setting's runs, and the seed of the proposals.
-        known: records of an earlier attempt. Their settings are given out first, as they were then.
+        known: records of an earlier attempt. Their settings are given out first, as they were then, but for those that
+            a changed space does not hold: Optuna refuses them.
 
     Raises:
         ValueError: Optuna is not installed.
@@ -56,12 +68,12 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         self.waiting: list[tuple[Setting, int]] = []
         self.repeating: dict[str, Setting] = {}
         """Trials that Optuna did not propose as such: it hears of them as further figures of a setting."""
-        self.inner = OptunaSearch(
-            metric=METRIC,
-            mode="max",
-            seed=seed,
-            points_to_evaluate=[dict(r.setting) for r in known if (r.seed - seed) % config.repeats == 0] or None,
-        )
+        first = [
+            dict(record.setting)
+            for record in known
+            if (record.seed - seed) % config.repeats == 0 and holds(config, record.setting)
+        ]
+        self.inner = OptunaSearch(metric=METRIC, mode="max", seed=seed, points_to_evaluate=first or None)
         space = {
             key: (tune.loguniform if choice.log else tune.uniform)(choice.low, choice.high)
             if isinstance(choice, Range)

@@ -1,11 +1,12 @@
 """Proposals by Optuna: no trial twice, repeats with seeds of their own, and an interrupted search begins as before."""
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pipeline.search.proposals import Proposals
+from pipeline.search.proposals import Proposals, holds
 from pipeline.search.record import Record
 from pipeline.search.space import SearchConfig
 
@@ -51,6 +52,30 @@ def test_an_interrupted_search_gives_out_what_it_had_given_out_before() -> None:
         for n, trial in enumerate(before)
     ]
     assert given_out(Proposals(CONFIG, seed=0, known=known), 5)[:4] == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "still"),
+    [
+        ({"r": (-3,)}, [1, 2]),
+        ({"r": (-4, -3, -2)}, [0, 1, 2]),
+        ({"also": {"optim": {"lr": {"low": 0.02, "high": 0.06}}}}, [1]),
+        ({"also": {"optim": {"lr": [0.09, 0.01]}}}, [0, 2]),
+        ({"also": {}}, []),
+        ({"also": CONFIG.also | {"loss": {"tag_weight": [0.1]}}}, []),
+    ],
+    ids=["narrowed", "widened", "narrower range", "a list", "key dropped", "key added"],
+)
+def test_a_changed_space_goes_on_with_the_settings_that_it_still_has(changed: dict[str, Any], still: list[int]) -> None:
+    before = [{"model.r": r, "model.cem": "none", "optim.lr": rate} for r, rate in ((-4, 0.01), (-3, 0.05), (-3, 0.09))]
+    known = [Record(name=str(n), order=n, seed=0, setting=setting) for n, setting in enumerate(before)]
+    config = replace(CONFIG, **changed)
+    proposals, given = Proposals(config, seed=0, known=known), []
+    for number in range(6):
+        given.append(proposals.suggest(str(number))["trial"])
+        proposals.on_trial_complete(str(number), {"ap": 0.1})
+    assert given[: len(still)] == [{**before[n], "seed": 0} for n in still]
+    assert all(holds(config, {key: value for key, value in trial.items() if key != "seed"}) for trial in given)
 
 
 def test_proposals_move_to_where_the_figures_are_better() -> None:

@@ -110,10 +110,25 @@ def promote(
             entry = registry.promote(
                 version.number, expected=champion.number if champion else None, reason=decision.reason
             )
-        except RuntimeError:
-            registry.tag(version.number, {"decision": "overtaken"})
+        except (RuntimeError, ConnectionError) as error:
+            _correct(registry, version.number, "overtaken" if isinstance(error, RuntimeError) else "not moved")
             raise
     return Outcome(decision=decision, version=version.number, entry=entry, page=record.page)
+
+
+def _correct(registry: Registry, number: str, word: str) -> None:
+    """Say of an accepted version that it did not become champion, unless somebody else's promotion made it that."""
+    try:
+        champion = registry.holder("champion")
+        if champion is None or champion.number != number:
+            registry.tag(number, {"decision": word})
+        else:
+            registry.settle()
+    except (ConnectionError, RuntimeError) as error:
+        log.warning(
+            "version %s of %s keeps its decision `accepted` (%s); whether it is the champion, `lhrnet models` tells",
+            *(number, registry.model, error),
+        )
 
 
 def rollback(config: Config, reason: str) -> Entry:

@@ -12,6 +12,7 @@ import contextlib
 import getpass
 import json
 import logging
+import os
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -135,8 +136,13 @@ class Registry:
                     f"version {number} was compared with {_called(expected)}, but {_called(champion)} is the champion "
                     "by now: somebody else promoted meanwhile. Nothing was moved; promote again to compare anew"
                 )
+            before = self.get(number).tags.get("previous")
             self.mlflow.set_model_version_tag(self.model, number, "previous", champion or "")
-            return self._move("promote", champion or "", number, reason, still_mine)
+            try:
+                return self._move("promote", champion or "", number, reason, still_mine)
+            except (MlflowException, RuntimeError):
+                self._put_back(number, before)
+                raise
 
     def predecessor(self) -> tuple[str, Version]:
         """The champion's number, and the version that was champion before it.
@@ -215,6 +221,16 @@ class Registry:
                 *(new, self.model, str(error).splitlines()[0]),
             )
         return entry
+
+    def _put_back(self, number: str, previous: str | None) -> None:
+        """Undo the tag `previous` of a version that did not become champion: once it is one, rollbacks follow it."""
+        with contextlib.suppress(MlflowException):
+            if self._aliases().get("champion") == number:
+                return  # whoever took over made it that
+            if previous is None:
+                self.mlflow.delete_model_version_tag(self.model, number, "previous")
+            else:
+                self.mlflow.set_model_version_tag(self.model, number, "previous", previous)
 
     def _champion_after(self, error: MlflowException, new: str) -> str:
         """Who is champion after a step whose answer was an error."""
@@ -320,4 +336,8 @@ def _called(number: str | None) -> str:
 
 
 def _who() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may be a number without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

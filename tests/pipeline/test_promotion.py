@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -87,12 +86,7 @@ def _checkpoint(config: Config, step: int, *, shift: float) -> str:
 
 
 def _evaluate(
-    checkpoint: Checkpoint,
-    url: str,
-    config: EvaluateConfig,
-    *,
-    index: ShardIndex | None = None,
-    progress: Callable[[int], object] | None = None,
+    checkpoint: Checkpoint, url: str, config: EvaluateConfig, *, index: ShardIndex | None = None, **rest: Any
 ) -> Evaluation:
     index = index or read_index(url)
     tree = truth(url, index)
@@ -155,15 +149,8 @@ def test_the_first_model_becomes_champion_with_card_tags_and_decision(config: Co
     assert tags["decision"] == "accepted"
     assert json.loads(tags["config"])["model"]["r"] == -4
     assert json.loads(tags["data"])["index_sha256"]
-    assert {
-        "git_revision",
-        "latency_ms",
-        "params",
-        "macs",
-        "protocol",
-        "size",
-        *outcome.decision.challenger.scores,
-    } <= (tags.keys())
+    figures = {"latency_ms", "params", "macs", *outcome.decision.challenger.scores}
+    assert {"git_revision", "protocol", "size"} | figures <= tags.keys()
     decision = json.loads(_artifact(config, "1", "gate/version-1/decision.json").read_text())
     assert decision["accepted"]
     assert _artifact(config, "1", "gate/version-1/decision.md").read_text().startswith("# Version 1: accepted")
@@ -321,9 +308,12 @@ def test_a_champion_whose_files_were_changed_stops_the_comparison(config: Config
     assert _champion(config) == "1"
 
 
-def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(config: Config) -> None:
+@pytest.mark.parametrize("same", [False, True])
+def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(config: Config, same: bool) -> None:
     _promote(config, _checkpoint(config, 1, shift=3.0))
-    first, second = _checkpoint(config, 2, shift=1.0), _checkpoint(config, 3, shift=0.5)
+    first = _checkpoint(config, 2, shift=1.0)
+    second = first if same else _checkpoint(config, 3, shift=0.5)
+    _promote(_nobody_passes(config), first)
     inner: list[Outcome] = []
 
     def while_the_other_promotes(checkpoint: Checkpoint, url: str, settings: EvaluateConfig, **rest: Any) -> Evaluation:
@@ -334,9 +324,9 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(config: Config
     with pytest.raises(RuntimeError, match="somebody else promoted meanwhile"):
         _promote(config, first, evaluator=while_the_other_promotes)
     assert inner[0].entry is not None
-    assert _champion(config) == inner[0].version
-    loser = next(v for v in _registry(config).versions() if v.number not in ("1", inner[0].version))
-    assert loser.tags["decision"] == "overtaken"
+    left = {v.number: (v.aliases, v.tags["decision"]) for v in _registry(config).versions()}
+    lost = {} if same else {"2": (("challenger",), "overtaken")}
+    assert left == {"1": (("previous",), "accepted"), inner[0].version: (("champion",), "accepted"), **lost}
 
 
 def test_a_tracker_that_is_away_is_an_error_before_anything_is_scored(config: Config) -> None:
@@ -346,17 +336,23 @@ def test_a_tracker_that_is_away_is_an_error_before_anything_is_scored(config: Co
         _promote(away, url)
 
 
-def test_an_artifact_store_that_is_away_leaves_the_champion(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("part", "step", "decision"), [(RunRecord, "artifacts", None), (Registry, "promote", "not moved")]
+)
+def test_a_store_that_goes_away_leaves_the_champion_and_no_word_of_another(
+    config: Config, monkeypatch: pytest.MonkeyPatch, part: type, step: str, decision: str | None
+) -> None:
     _promote(config, _checkpoint(config, 1, shift=1.0))
     url = _checkpoint(config, 2, shift=0.5)
 
-    def away(*args: Any) -> None:
-        raise ConnectionError("no artifact store")
+    def away(*args: Any, **named: Any) -> None:
+        raise ConnectionError("no store")
 
-    monkeypatch.setattr(RunRecord, "artifacts", away)
-    with pytest.raises(ConnectionError, match="no artifact store"):
+    monkeypatch.setattr(part, step, away)
+    with pytest.raises(ConnectionError, match="no store"):
         _promote(config, url)
     assert _champion(config) == "1"
+    assert _registry(config).get("2").tags.get("decision") == decision
 
 
 def test_a_version_that_does_not_exist_is_an_error(config: Config) -> None:

@@ -1,5 +1,6 @@
 """The registry: aliases move in one step, one mover at a time, with a trail."""
 
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -112,16 +113,21 @@ def test_a_claim_left_by_a_dead_process_is_broken_after_a_while(
 
 
 def test_a_mover_whose_claim_was_taken_over_moves_nothing(versions: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    claim = f"{versions.model}.moving"
+    claim, tag = f"{versions.model}.moving", versions.mlflow.set_model_version_tag
 
     def taken_over(*args: Any) -> None:
+        tag(*args)
         versions.mlflow.delete_registered_model(claim)
         versions.mlflow.create_registered_model(claim, tags={"token": "another"})
 
-    monkeypatch.setattr(versions.mlflow, "set_model_version_tag", taken_over)
-    with pytest.raises(RuntimeError, match="another took over"):
-        versions.promote("1", expected=None, reason="")
-    assert _holders(versions)["champion"] is None
+    for number, expected in (("2", None), ("1", "2"), ("3", "1")):
+        versions.promote(number, expected=expected, reason="")
+    with monkeypatch.context() as patch:
+        patch.setattr(versions.mlflow, "set_model_version_tag", taken_over)
+        with pytest.raises(RuntimeError, match="another took over"):
+            versions.promote("1", expected="3", reason="")
+    assert _holders(versions)["champion"] == "3"
+    assert versions.get("1").tags["previous"] == "2", "as its own move left it"
 
 
 def _fails(real: Callable[..., Any], alias: str) -> Callable[..., Any]:
@@ -137,16 +143,22 @@ def test_a_store_that_goes_away_at_the_move_leaves_champion_and_trail_as_they_we
     versions: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions.promote("1", expected=None, reason="")
+    versions.promote("2", expected="1", reason="")
     with monkeypatch.context() as patch:
         patch.setattr(
             versions.mlflow,
             "set_registered_model_alias",
             _fails(versions.mlflow.set_registered_model_alias, "champion"),
         )
-        with pytest.raises(ConnectionError, match="the store is away"):
-            versions.promote("2", expected="1", reason="")
-    assert _holders(versions) == {"champion": "1", "challenger": None, "previous": None}
-    assert len(versions.history()) == 1
+        for number in ("1", "3"):
+            with pytest.raises(ConnectionError, match="the store is away"):
+                versions.promote(number, expected="2", reason="")
+    assert _holders(versions) == {"champion": "2", "challenger": None, "previous": "1"}
+    assert len(versions.history()) == 2
+    assert "previous" not in versions.get("3").tags
+    versions.rollback("")
+    with pytest.raises(ValueError, match="version 1 is the first champion"):
+        versions.rollback("the way back is that of the moves that were made")
 
 
 def test_a_move_whose_answer_was_lost_is_a_move(versions: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,3 +253,11 @@ def test_a_rollback_does_not_need_the_alias_previous(versions: Registry, monkeyp
 def test_a_version_that_is_not_there_is_named(versions: Registry) -> None:
     with pytest.raises(ValueError, match="no version 9"):
         versions.get("9")
+
+
+def test_who_moved_is_a_number_where_the_user_has_no_name(versions: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert versions.promote("1", expected=None, reason="").by.startswith(f"{os.getuid()}@")

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import pickle
 from collections.abc import Mapping
 
 import torch
@@ -36,10 +35,11 @@ def start_from(network: PoseNetwork, train: TrainConfig) -> None:
 
 def _weights(url: str) -> Mapping[str, torch.Tensor]:
     """A file's state dict, also where it lies under the names that training code commonly gives it."""
+    data = storage.read_bytes(url)
     try:
-        found = torch.load(io.BytesIO(storage.read_bytes(url)), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
+        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # what is no pickle, or half of one, may raise anything
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ValueError(f"not a file of PyTorch weights that can be loaded safely ({reason})") from error
     for name in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):

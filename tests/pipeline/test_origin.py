@@ -75,6 +75,18 @@ def test_a_file_that_is_no_such_backbone_is_refused_before_the_start(
     assert "opened" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"hello world\n", b"<!DOCTYPE html><html>404</html>", b"\x80\x02}q\x00(X\x01\x00", b"PK\x03\x04"],
+    ids=["empty", "text", "a page", "half a pickle", "half an archive"],
+)
+def test_a_file_of_anything_else_is_no_file_of_weights(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "weights.pth"
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=r"backbone_from=.*: not a file of PyTorch weights that can be .* \(.+\)$"):
+        start_from(create_model(MODEL), TrainConfig(backbone_from=str(file)))
+
+
 def test_nothing_there_and_two_origins_at_once_are_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         start_from(create_model(MODEL), TrainConfig(backbone_from=str(tmp_path / "nowhere.pth")))

@@ -115,11 +115,11 @@ def trials_at_once(
             f"{slots(nodes, cpus=cpus, gpus=gpus, drivers=1)} such workers beside it; set train.workers or "
             "train.cpus_per_worker lower, or add nodes"
         )
-    if room < wanted:
+    if room < at_least:
         raise ValueError(
             f"search.concurrent is {wanted} and {room} fit at once: {trial}, and the cluster ({describe(nodes)}) has "
-            f"room for {slots(nodes, cpus=cpus, gpus=gpus, drivers=wanted)} such workers beside {wanted} trials; set "
-            f"it to {room} or to 0, or train.workers or train.cpus_per_worker lower"
+            f"room for {slots(nodes, cpus=cpus, gpus=gpus, drivers=at_least)} such workers beside {at_least} trials; "
+            f"set it to {room} or to 0, or train.workers or train.cpus_per_worker lower"
         )
     return min(wanted or room, trials)
 

@@ -60,6 +60,7 @@ def test_as_many_run_at_once_as_fit(nodes: Sequence[dict[str, float]], workers: 
 def test_no_more_run_at_once_than_there_are_or_are_asked_for() -> None:
     assert trials_at_once([{"CPU": 64}], workers=1, cpus=1, gpus=0, trials=4) == 4
     assert trials_at_once([{"CPU": 64}], workers=1, cpus=1, gpus=0, trials=9, wanted=2) == 2
+    assert trials_at_once([{"CPU": 4.5}], workers=1, cpus=1, gpus=0, trials=4, wanted=5) == 4
 
 
 def test_a_trial_that_never_fits_is_told_with_the_numbers() -> None:

@@ -100,11 +100,16 @@ def _leaves(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, tuple[An
             raise ValueError(f"also has {key}; allowed: other keys, {key} is set by search.{name}")
         if key.split(".")[0] in FIXED:
             raise ValueError(f"also has {key}; allowed: other keys, as a search sets {key} itself")
+        section = isinstance(value, Mapping) and value and not {"low", "high"} & value.keys()
+        if key in ("model", "model.name") and not section:
+            raise ValueError(
+                f"also has {value!r} for {key}; allowed: other keys, as networks are tried by search.r and search.cem"
+            )
         if isinstance(value, list | tuple) and value:
             yield key, tuple(value)
         elif isinstance(value, Mapping) and {"low", "high"} <= value.keys() <= {"low", "high", "log"}:
             yield key, _range(key, value)
-        elif isinstance(value, Mapping) and value and not {"low", "high"} & value.keys():
+        elif section:
             yield from _leaves(value, f"{key}.")
         else:
             raise ValueError(f"also has {value!r} for {key}; allowed: a list of values, or {{low: ..., high: ...}}")

@@ -35,6 +35,6 @@ def tune(
         print(json.dumps({**found.summary, "mlflow": found.mlflow}))
         return
     print(found.page)
-    print(f"files: {found.folder} (answer.md, answer.json, front.png, chosen.yaml)")
+    print(f"files: {found.folder} ({', '.join(found.files)})")
     if found.mlflow:
         print(f"mlflow: {found.mlflow}")

@@ -1,7 +1,7 @@
 """The answer of a search: made from its records, measured where it must be, kept in storage and in MLflow."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipeline.search.trial import record_config, search_url, with_setting
 from pipeline.shards import read_index
 
 COCO_VAL_IMAGES = 5000
+CHOSEN = "chosen.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +34,16 @@ class Answer:
     summary: Mapping[str, Any]
     """The same as plain values."""
     folder: str
-    """URL of its files: `answer.md`, `answer.json`, `front.png`, `chosen.yaml`."""
+    """URL of its files."""
+    files: tuple[str, ...]
+    """Their names: `answer.md`, `answer.json`, `front.png`, and `chosen.yaml` where a setting was chosen."""
     mlflow: str
     """The search's page in MLflow; empty where nothing is tracked."""
 
 
-def answer(config: Config, records: Sequence[Record], children: Children, *, cuda: bool) -> Answer:
+def answer(
+    config: Config, records: Sequence[Record], children: Children, *, cuda: bool, stay: Callable[[], None]
+) -> Answer:
     """Sum a search up.
 
     Args:
@@ -46,6 +51,7 @@ def answer(config: Config, records: Sequence[Record], children: Children, *, cud
         records: its trials.
         children: their runs, which are told the latency.
         cuda: whether trials ran on GPUs.
+        stay: raises where the search is to leave; asked while latency is measured, which may wait for a free worker.
 
     Raises:
         RuntimeError: no trial came to its end.
@@ -55,12 +61,12 @@ def answer(config: Config, records: Sequence[Record], children: Children, *, cud
         why = next((f"{record.name}: {record.error}" for record in records if record.error), "none was begun")
         raise RuntimeError(f"no trial of {config.name} came to its end; {why}")
     index = read_index(config.data.val)
-    costs = _costs(config, records, cuda)
+    costs = _costs(config, records, cuda, stay)
     table = rows([record for record in records if record.name in costs], costs)
     chosen = choose(table, config.gate)
     found = gains(table)
     failures = [f"{record.name}: {record.error}" for record in records if record.state == "failed"]
-    images = config.train.validate_images or index.images
+    images = min(config.train.validate_images or index.images, index.images)
     on = f"{index.dataset} {index.split} ({images:,} images, protocol {config.evaluate.protocol})"
     folder = storage.join(search_url(config), "answer")
     summary = {
@@ -85,7 +91,9 @@ def answer(config: Config, records: Sequence[Record], children: Children, *, cud
         ),
     }
     if chosen:
-        files["chosen.yaml"] = chosen_yaml(config, chosen.setting).encode()
+        files[CHOSEN] = chosen_yaml(config, chosen.setting).encode()
+    else:  # what an answer before chose, such as under other ceilings, is no part of this one
+        storage.delete(storage.join(folder, CHOSEN))
     for name, data in files.items():
         storage.write_bytes(storage.join(folder, name), data)
     for record in records:
@@ -94,7 +102,8 @@ def answer(config: Config, records: Sequence[Record], children: Children, *, cud
     if chosen and chosen.ap:
         figures |= {"ap": chosen.ap.mean, "macs": float(chosen.cost.macs), "params": float(chosen.cost.params)}
     children.answer(files, figures)
-    return Answer(page=text, summary=summary, folder=folder, mlflow=children.parent.page if children.parent else "")
+    mlflow = children.parent.page if children.parent else ""
+    return Answer(page=text, summary=summary, folder=folder, files=tuple(files), mlflow=mlflow)
 
 
 def chosen_yaml(config: Config, setting: Setting) -> str:
@@ -105,7 +114,7 @@ def chosen_yaml(config: Config, setting: Setting) -> str:
     return f"# lhrnet train -c chosen.yaml\n#\n# What the search {config.name} chose.\n\n{whole.yaml()}"
 
 
-def _costs(config: Config, records: Sequence[Record], cuda: bool) -> dict[str, Cost]:
+def _costs(config: Config, records: Sequence[Record], cuda: bool, stay: Callable[[], None]) -> dict[str, Cost]:
     """What each trial's network takes, of those that have one. Each network is measured once, on a worker, while
     nothing else of the search runs."""
     configs = {record.name: record_config(config.tree(), record) for record in records}
@@ -115,11 +124,11 @@ def _costs(config: Config, records: Sequence[Record], cuda: bool) -> dict[str, C
     counts = {name: count(trial.model, trial.evaluate) for name, trial in models.items()}
     wanted = list(dict.fromkeys(sizes.values()))
     for model, size in track(wanted, len(wanted), f"search {config.name}, latency", "networks"):
-        measured[model, size] = _measure(config, model, size, cuda)
+        measured[model, size] = _measure(config, model, size, cuda, stay)
     return {
         name: Cost.of(
             counts[name],
-            native=model.side == input_side(model.r),
+            native=model.side == size == input_side(model.r),
             latency_ms=measured[model, size].ms,
             device=measured[model, size].device,
         )
@@ -127,11 +136,15 @@ def _costs(config: Config, records: Sequence[Record], cuda: bool) -> dict[str, C
     }
 
 
-def _measure(config: Config, model: ModelConfig, size: int, cuda: bool) -> NetworkLatency:
+def _measure(config: Config, model: ModelConfig, size: int, cuda: bool, stay: Callable[[], None]) -> NetworkLatency:
     import ray
 
     task = ray.remote(num_cpus=config.train.cpus_per_worker, num_gpus=int(cuda), max_retries=3)(network_latency)
-    found: NetworkLatency = ray.get(task.remote(model, size=size, threads=config.evaluate.threads, cuda=cuda))
+    measuring = task.remote(model, size=size, threads=config.evaluate.threads, cuda=cuda)
+    stay()
+    while not ray.wait([measuring], timeout=1.0)[0]:
+        stay()
+    found: NetworkLatency = ray.get(measuring)
     return found
 
 

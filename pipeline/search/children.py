@@ -7,13 +7,14 @@ failed early may not have any: so the search looks after all of them, by their i
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from pipeline import storage, tracking
 from pipeline.config import Config
@@ -85,7 +86,7 @@ class Children:
                     "r": str(record.setting[R]),
                     "cem": str(record.setting[CEM_KEY]),
                     "trial": record.state,
-                    **({"error": record.error} if record.error else {}),
+                    "error": record.error,  # empty too: it takes the place of an earlier attempt's
                 },
                 parent=self.parent_id,
             )
@@ -104,7 +105,7 @@ class Children:
         return tracking.close_run(run, STATUS[record.state])
 
     def answer(self, files: Mapping[str, bytes], figures: Mapping[str, float]) -> None:
-        """Log the answer with the search's run.
+        """Log the answer with the search's run, in the place of what an earlier answer left there.
 
         Raises:
             ConnectionError: the server or its store took it not.
@@ -117,11 +118,24 @@ class Children:
             try:
                 self._metrics(self.parent, figures, 0)
                 self.mlflow.log_artifacts(self.parent.run_id, folder, "answer")
+                self._remove("answer", but=files)
             except (MlflowException, OSError) as error:
                 raise ConnectionError(
                     f"MLflow took no answer of {self.config.name} ({str(error).splitlines()[0]}): it lies in storage, "
                     "and the same command logs it again"
                 ) from error
+
+    def _remove(self, folder: str, *, but: Collection[str]) -> None:
+        assert self.mlflow is not None
+        assert self.parent is not None
+        kept = {f"{folder}/{name}" for name in but}
+        stale = [file.path for file in self.mlflow.list_artifacts(self.parent.run_id, folder) if file.path not in kept]
+        if stale:
+            place = self.mlflow.get_run(self.parent.run_id).info.artifact_uri
+            # a client has no public way to remove one file of a run
+            repository = get_artifact_repository(place, tracking_uri=self.parent.uri)
+            for path in stale:
+                repository.delete_artifacts(path)
 
     def close(self, status: Status) -> None:
         """End the search's run."""

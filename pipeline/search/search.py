@@ -79,27 +79,30 @@ def search(config: Config) -> Answer:
         storage.write_bytes(storage.join(search_url(config), "config.yaml"), config.yaml().encode())
         children = Children(config)
         status: Any = "FAILED"
-        try:
-            with asked_to_leave() as leaving:
+        with asked_to_leave() as leaving:  # whatever comes of it, its runs in MLflow are closed
+
+            def stay() -> None:
+                if leaving.is_set():
+                    over = sum(record.over for record in records.in_order())
+                    raise RuntimeError(
+                        f"search {config.name} was told to leave with {over} of {count(config, trials)} trials over; "
+                        "the same command goes on"
+                    )
+
+            try:
                 _run(config, trials, records, children, at_once, leaving)
-            if leaving.is_set():
-                status = "KILLED"
-                over = sum(record.over for record in records.in_order())
-                raise RuntimeError(
-                    f"search {config.name} was told to leave with {over} of {count(config, trials)} trials over; the "
-                    "same command goes on"
-                )
-            found = answer(config, records.in_order(), children, cuda=gpus)
-            status = "FINISHED"
-            return found
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        finally:
-            for record in records.in_order():
-                if record.state == "running":
-                    children.settle(record)
-            children.close(status)
+                stay()
+                found = answer(config, records.in_order(), children, cuda=gpus, stay=stay)
+                status = "FINISHED"
+                return found
+            except BaseException as error:
+                status = "KILLED" if leaving.is_set() or isinstance(error, KeyboardInterrupt) else "FAILED"
+                raise
+            finally:
+                for record in records.in_order():
+                    if record.state == "running":
+                        children.settle(record)
+                children.close(status)
 
 
 def same_question(config: Config, records: Records) -> None:

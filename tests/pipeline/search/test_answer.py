@@ -1,6 +1,9 @@
 """A search's answer and its trials' runs in MLflow, from records that lie there: whatever befell the trials."""
 
+import os
+import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,24 +11,35 @@ from typing import Any
 import pytest
 from mlflow.entities import Run
 
+from pipeline import storage, tracking
 from pipeline.config import Config, parse
 from pipeline.latency import NetworkLatency
 from pipeline.progress import Progress
 from pipeline.search import answer as module
-from pipeline.search.answer import Answer, answer
+from pipeline.search import search as searching
+from pipeline.search.answer import Answer, _measure, answer
 from pipeline.search.children import Children
 from pipeline.search.record import Record, Records
 from pipeline.search.trial import Job, run_trial, search_url, trial_name
 from pipeline.search.watch import Watch
 
 NONE, HALF = ({"model.r": -4, "model.cem": cem} for cem in ("none", "half"))
+MEASURED = NetworkLatency(ms=5.0, device="a test")
+TRACKED = {"enabled": True}
 ConfigOf = Callable[..., Config]
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for an MLflow database."""
+    return tmp_path_factory.mktemp("answer")
+
+
 @pytest.fixture
-def config_of(drawn_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigOf:
+def config_of(drawn_shards: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigOf:
     """A search's config, with sections laid over it. Its networks' latency is given: to measure it takes a cluster."""
-    monkeypatch.setattr(module, "_measure", lambda *args: NetworkLatency(ms=5.0, device="a test"))
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(module, "_measure", lambda *args: MEASURED)
 
     def config_of(**sections: Mapping[str, Any]) -> Config:
         base: dict[str, Any] = {
@@ -34,7 +48,7 @@ def config_of(drawn_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "data": {"train": str(drawn_shards / "train2017"), "val": str(drawn_shards / "val2017")},
             "train": {"steps": 4},
             "search": {"r": [-4], "cem": ["none", "half"]},
-            "tracking": {"uri": f"sqlite:///{tmp_path}/mlflow.db", "spool": str(tmp_path)},
+            "tracking": {"enabled": False, "uri": f"sqlite:///{place}/mlflow.db", "experiment": tmp_path.name},
         }
         return parse(base | {name: {**base.get(name, {}), **given} for name, given in sections.items()})
 
@@ -51,12 +65,11 @@ def kept(config: Config, *settings: dict[str, Any], **figures: Any) -> Records:
 
 
 def answered(config: Config, records: Records) -> Answer:
-    return answer(config, records.in_order(), Children(config), cuda=False)
+    return answer(config, records.in_order(), Children(config), cuda=False, stay=lambda: None)
 
 
 def runs(config: Config) -> dict[str, Run]:
-    mlflow = Children(config).mlflow
-    assert mlflow is not None
+    mlflow = tracking.connect(config.tracking)
     place = mlflow.get_experiment_by_name(config.tracking.experiment).experiment_id
     return {run.info.run_name: run for run in mlflow.search_runs([place])}
 
@@ -65,7 +78,7 @@ def test_a_proposed_setting_that_no_run_can_have_ends_its_trial_alone(
     config_of: ConfigOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apart = {"scale_min": [0.75, 1.4], "scale_max": [1.5, 1.3]}
-    config = config_of(search={"algorithm": "optuna", "settings": 4, "also": {"augment": apart}})
+    config = config_of(search={"algorithm": "optuna", "settings": 4, "also": {"augment": apart}}, tracking=TRACKED)
     clash = {**NONE, "augment.scale_min": 1.4, "augment.scale_max": 1.3}
     fine = {**NONE, "augment.scale_min": 0.75, "augment.scale_max": 1.3}
     said: list[dict[str, Any]] = []
@@ -88,3 +101,63 @@ def test_a_proposed_setting_that_no_run_can_have_ends_its_trial_alone(
     assert "scale_max" in failed.data.tags["error"]
     assert failed.data.params["augment.scale_min"] == "1.4"
     assert failed.data.tags["mlflow.parentRunId"] == children.parent_id
+
+
+def test_a_trial_that_failed_and_then_came_to_its_end_has_no_error_any_more(config_of: ConfigOf) -> None:
+    config = config_of(tracking=TRACKED)
+    children, [record] = Children(config), kept(config, NONE).in_order()
+    assert children.settle(replace(record, state="failed", error="out of memory"))
+    assert runs(config)[record.name].data.tags["error"] == "out of memory"
+    assert children.settle(record)
+    run = runs(config)[record.name]
+    assert (run.info.status, run.data.tags.get("error", "")) == ("FINISHED", "")
+
+
+def test_an_answer_that_chooses_nothing_leaves_nothing_that_was_chosen(config_of: ConfigOf) -> None:
+    config = config_of(tracking=TRACKED)
+    records, children = kept(config, NONE, HALF), Children(config)
+    mlflow, parent = children.mlflow, children.parent
+    assert mlflow is not None
+    assert parent is not None
+    for gate, chosen in (({}, True), ({"most_params": 1}, False), ({}, True)):
+        found = answered(config_of(tracking=TRACKED, gate=gate), records)
+        names = {"answer.md", "answer.json", "front.png", *(["chosen.yaml"] if chosen else [])}
+        assert set(found.files) == set(storage.listing(found.folder)) == names
+        logged = mlflow.list_artifacts(parent.run_id, "answer")
+        assert {file.path for file in logged} == {f"answer/{name}" for name in names}
+
+
+def test_a_split_is_not_said_to_have_more_images_than_it_has(config_of: ConfigOf) -> None:
+    config = config_of(train={"validate_images": 5000})
+    assert "val2017 (20 images," in answered(config, kept(config, NONE)).summary["scored_on"]
+
+
+@pytest.mark.parametrize(("size", "native"), [(None, True), (448, True), (256, False)])
+def test_operations_stand_beside_the_papers_only_at_its_input(
+    config_of: ConfigOf, size: int | None, native: bool
+) -> None:
+    config = config_of(evaluate={"size": size})
+    [row] = answered(config, kept(config, {"model.r": -2, "model.cem": "none"})).summary["settings"]
+    assert row["native"] is native
+
+
+def test_a_search_told_to_leave_while_it_measures_leaves_with_its_run_closed(
+    config_of: ConfigOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(tracking=TRACKED)
+    kept(config, NONE, HALF)
+
+    def told_to_leave(*args: Any, **rest: Any) -> tuple[list[Any], list[Any]]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return [], [args]
+
+    monkeypatch.setattr("pipeline.launch.connect_to_ray", lambda: None)
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
+    monkeypatch.setattr("ray.remote", lambda **needs: lambda task: SimpleNamespace(remote=lambda *args, **rest: args))
+    monkeypatch.setattr("ray.wait", told_to_leave)
+    monkeypatch.setattr(module, "_measure", _measure)
+    monkeypatch.setattr(searching, "cluster_nodes", lambda: [{"CPU": 4.0}])
+    monkeypatch.setattr(searching, "_run", lambda *args: None)
+    with pytest.raises(RuntimeError, match="told to leave with 2 of 2 trials over; the same command goes on"):
+        searching.search(config)
+    assert runs(config)["first search"].info.status == "KILLED"

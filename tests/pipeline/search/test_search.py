@@ -70,9 +70,14 @@ def test_a_search_trains_every_setting_and_answers_with_table_picture_and_config
         assert {"params", "macs", "latency_ms", "ap", "val/ap"} <= run.data.metrics.keys()
 
     before = {record.name: record.checkpoint for record in records}
-    again = search(config)
+    again = search(config.model_copy(update={"gate": replace(config.gate, most_params=1)}))
     assert json.loads(storage.read_bytes(storage.join(again.folder, "answer.json")))["trials"]["finished"] == 2
     assert {record.name: record.checkpoint for record in Records.read(search_url(config)).in_order()} == before
+    assert again.summary["chosen"] is None
+    assert set(again.files) == files.keys() - {"chosen.yaml"} == storage.listing(again.folder).keys()
+    assert {file.path for file in mlflow.list_artifacts(parent.info.run_id, "answer")} == {
+        f"answer/{name}" for name in again.files
+    }
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ TUNE_SETTINGS = {
     "RAY_DEDUP_LOGS": "0",  # trials' progress lines look alike, and are not
 }
 MAY_DIFFER = (
+    *("model.r", "model.cem"),
     *("name", "storage", "search.", "gate.", "tracking.", "data.test"),
     *("stream.loader_workers", "stream.cache", "stream.prefetch"),
     *("train.min_workers", "train.cpus_per_worker", "train.threads", "train.nonfinite_limit", "train.max_failures"),

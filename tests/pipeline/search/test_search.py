@@ -111,6 +111,7 @@ def test_a_search_may_be_widened_and_not_be_gone_on_with_otherwise(drawn_shards:
     records.write(Record(name="first-r-4-none-s0", setting={"model.r": -4, "model.cem": "none"}, seed=0))
     storage.write_bytes(storage.join(search_url(config), "config.yaml"), config.yaml().encode())
     same_question(config_of(drawn_shards, str(tmp_path), r=[-4, -3], repeats=3), records)
+    same_question(config.model_copy(update={"model": replace(config.model, r=-3, cem="full")}), records)
     eager = replace(config.train, log_every=2, max_failures=3, cpus_per_worker=0.5)
     same_question(config.model_copy(update={"train": eager, "gate": replace(config.gate, least_ap=0.5)}), records)
     for key, before, now in (("steps", 4, 8), ("micro_batch", 4, 2), ("precision", "fp32", "bf16"), ("workers", 1, 2)):

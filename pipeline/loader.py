@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
@@ -80,7 +80,7 @@ class LaneReader:
         lanes = -(-share.order.lanes // (share.world * workers))
         self.in_memory = 2 * lanes * max(shard.bytes for shard in share.shards) <= MEMORY
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="shards")
-        self.lanes: dict[int, tuple[int, Iterator[RawSample | None]]] = {}
+        self.lanes: dict[int, tuple[int, Generator[RawSample | None]]] = {}
 
     def part(self, positions: list[int]) -> tuple[torch.Tensor, ...]:
         """The prepared samples at these positions, which must follow on from the last ones."""
@@ -92,6 +92,7 @@ class LaneReader:
         for i, position in enumerate(positions):
             epoch, lane, place = self.share.order.place(position)
             if self.lanes.get(lane, (-1,))[0] != epoch:
+                self._leave_other_epochs(epoch)
                 self.lanes[lane] = epoch, self._samples(self.share.order.lane(epoch, lane), place)
             raw = next(self.lanes[lane][1])
             if raw is None:
@@ -100,6 +101,13 @@ class LaneReader:
                 joints[i], mask[i] = self._prepared(raw, epoch, images[i])
                 ids[i] = raw.image_id
         return tuple(torch.from_numpy(array) for array in (images, joints, mask, ids))
+
+    def _leave_other_epochs(self, epoch: int) -> None:
+        """Close the lanes of epochs that are over: which lanes fall to this worker may change from one to the next, and
+        a lane that is not drawn from any more would hold its last shard for good.
+        """
+        for lane in [lane for lane, (other, _) in self.lanes.items() if other != epoch]:
+            self.lanes.pop(lane)[1].close()
 
     def _prepared(self, raw: RawSample, epoch: int, room: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Draw the image into its room in the batch; its joints and mask."""
@@ -119,7 +127,7 @@ class LaneReader:
             raise ValueError(f"{self.share.url}: image {raw.image_id}: {error}") from error
         return ready.joints, ready.mask
 
-    def _samples(self, lane: Lane, start: int) -> Iterator[RawSample | None]:
+    def _samples(self, lane: Lane, start: int) -> Generator[RawSample | None]:
         read = self._read(lane.readings(start))
         held: dict[int, RawSample | None] = {}
         for image in lane.drawn()[start:].tolist():

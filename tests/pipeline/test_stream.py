@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lhrnet.coco import K
 from pipeline import storage
 from pipeline.augment import AugmentConfig, prepare
+from pipeline.loader import LaneReader
 from pipeline.order import Cursor
 from pipeline.reader import open_shard, read_shard
 from pipeline.shards import read_index
@@ -113,6 +114,21 @@ def test_every_image_comes_once_an_epoch_and_epochs_meet_without_a_seam(drawn_sh
         assert sorted(row[epoch * counted.images : (epoch + 1) * counted.images]) == sorted(labelled)
     assert cursors[counted.steps_per_epoch - 1] == Cursor(1, 0)
     assert cursors == sorted(cursors)
+
+
+def test_a_reader_holds_no_lanes_of_epochs_that_are_over(drawn_shards: Path) -> None:
+    world = 4
+    share = stream(drawn_shards / "train2017", 1, world, images="all").share
+    assert share.order.images % world, "else each reader keeps its lanes, whatever the epoch"
+    reader = LaneReader(share, 1)
+    first: Any = None
+    for position in range(1, 4 * share.order.images, world):
+        reader.part([position])
+        assert {epoch for epoch, _ in reader.lanes.values()} == {share.order.place(position)[0]}
+        assert len(reader.lanes) <= LANES // world
+        first = first or next(iter(reader.lanes.values()))
+    assert first[1].gi_frame is None, "it is closed, and with it its shard"
+    reader.pool.shutdown()
 
 
 @pytest.mark.parametrize("epoch", [0, 1])

@@ -140,12 +140,12 @@ def _sample(record: Record, member: Member | None) -> dict[str, str | bytes]:
 
 
 def _stored(url: str) -> tuple[int, str] | None:
-    """Bytes and sha256 of what lies under a URL; None where nothing does."""
+    """Bytes and sha256 of what lies under a URL; None where nothing does, or nothing that its store vouches for."""
     digest, count = hashlib.sha256(), 0
     try:
         for piece in storage.stream(url):
             digest.update(piece)
             count += len(piece)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     return count, digest.hexdigest()

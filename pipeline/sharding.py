@@ -223,7 +223,11 @@ def _truth(plan: SplitPlan, listed: set[int]) -> dict[str, object]:
 
 
 def _put(url: str, data: bytes) -> None:
-    if not (storage.size(url) == len(data) and storage.read_bytes(url) == data):
+    try:
+        same = storage.size(url) == len(data) and storage.read_bytes(url) == data
+    except ValueError:  # its store says that it is damaged
+        same = False
+    if not same:
         storage.write_bytes(url, data)
 
 

@@ -69,6 +69,7 @@ def stream(url: str, start: int = 0, length: int | None = None) -> Iterator[byte
         FileNotFoundError: nothing is there.
         PermissionError: the keys are missing, wrong or expired.
         ConnectionError: the place cannot be reached, or the connection broke three times without progress.
+        ValueError: the store sends a checksum, and the bytes are not those.
     """
     kind = scheme(url)
     if kind == "file":

@@ -83,8 +83,13 @@ def _client_error(url: str, error: Any) -> OSError:
 
 
 def stream(url: str, start: int, length: int | None) -> Iterator[bytes]:
-    """Yield an object's bytes from `start` on. Raises ConnectionResetError where the connection breaks."""
-    from botocore.exceptions import HTTPClientError, IncompleteReadError
+    """Yield an object's bytes from `start` on.
+
+    Raises:
+        ConnectionResetError: the connection broke.
+        ValueError: the bytes are not those of the checksum that the store sends with them.
+    """
+    from botocore.exceptions import FlexibleChecksumError, HTTPClientError, IncompleteReadError
     from urllib3.exceptions import HTTPError
 
     if length == 0:
@@ -102,6 +107,8 @@ def stream(url: str, start: int, length: int | None) -> Iterator[bytes]:
             yield piece
     except (HTTPClientError, IncompleteReadError, HTTPError) as error:
         raise ConnectionResetError(f"{url} {_at()}: the connection broke ({type(error).__name__})") from error
+    except FlexibleChecksumError as error:
+        raise ValueError(f"{url} {_at()} was damaged in the store or on the way: {error}") from error
     finally:
         body.close()
 
@@ -159,6 +166,7 @@ def listing(url: str) -> dict[str, int]:
     with _explained(url):
         for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             found |= {item["Key"][len(prefix) :]: item["Size"] for item in page.get("Contents", ())}
+    found.pop("", None)  # the folder itself, which consoles mark by an empty object
     return dict(sorted(found.items()))
 
 

@@ -1,10 +1,12 @@
 """What a store in trouble gives, and a damaged cache."""
 
+import base64
 import hashlib
 import itertools
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,8 +16,10 @@ import pytest
 
 from pipeline import reader, storage_s3
 from pipeline.augment import NONE
+from pipeline.shard_task import _stored
 from pipeline.shards import read_index
 from pipeline.stream import StreamConfig, TrainStream
+from pipeline.verify import verify
 
 SHARD = 2
 
@@ -41,6 +45,17 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder, self.mood, self.left, self.seen = folder, "", 0, 0
 
+    def listing(self) -> bytes:
+        """As S3 lists train2017/, with the empty object by which consoles mark a folder."""
+        sizes = {"": 0, **{path.name: path.stat().st_size for path in sorted(self.folder.iterdir())}}
+        objects = (f"<Contents><Key>train2017/{k}</Key><Size>{v}</Size></Contents>" for k, v in sizes.items())
+        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{''.join(objects)}</ListBucketResult>".encode()
+
+    def checksum(self, path: str) -> str:
+        """The CRC that the store keeps of an object, as its header says it."""
+        crc = zlib.crc32((self.folder / path.rsplit("/", 1)[-1]).read_bytes())
+        return base64.b64encode(crc.to_bytes(4, "big")).decode()
+
     def answer(self, path: str, start: int) -> tuple[int, bytes, int]:
         """(status, body, how many of its bytes are really sent)."""
         self.seen += 1
@@ -57,6 +72,10 @@ class Store:
                 return 206 if start else 200, data, 1000 if self.left < 99 else 0
             if self.mood == "slow":
                 time.sleep(1.0)
+            if self.mood == "rotten":
+                return 200, bytes([data[0] ^ 1]) + data[1:], -1
+        if "?list-type" in path:
+            return 200, self.listing(), -1
         data = (self.folder / path.rsplit("/", 1)[-1]).read_bytes()[start:]
         return 206 if start else 200, data, -1
 
@@ -77,6 +96,8 @@ def store(drawn_shards: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store
             status, body, sent = store.answer(self.path, start)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            if store.mood == "rotten" and "list-type" not in self.path:
+                self.send_header("x-amz-checksum-crc32", store.checksum(self.path))
             self.end_headers()
             self.wfile.write(body if sent < 0 else body[:sent])
             self.close_connection = sent >= 0
@@ -139,6 +160,19 @@ def test_a_store_that_gives_other_bytes_is_noticed(store: Store, own_shards: Pat
     with pytest.raises(ValueError, match=rf"s3://bucket/train2017/{name} has sha256"):
         train(URL)
     assert any(-1 in batch for batch in train(URL, on_damage="skip"))
+
+
+def test_bytes_that_are_not_those_of_the_stores_own_checksum_are_damage(store: Store) -> None:
+    names = [shard.name for shard in read_index(URL).shards]
+    store.mood, store.left = "rotten", 10**9
+    with pytest.raises(ValueError, match=r"s3://bucket/train2017/train2017-.*damaged in the store or on the way"):
+        train(URL)
+    assert {image for batch in train(URL, on_damage="skip") for image in batch} == {-1}
+    faults = verify(URL).faults
+    assert [fault.split(" ")[0] for fault in faults] == [f"{URL}/{name}" for name in names]
+    assert _stored(f"{URL}/{names[0]}") is None, "a second run of `lhrnet shard` writes it again"
+    store.left = 0
+    assert verify(URL).faults == ()
 
 
 @pytest.mark.parametrize("kind", ["a bit", "cut", "empty"])

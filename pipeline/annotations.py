@@ -3,13 +3,16 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lhrnet.coco import KEYPOINTS, K
+from lhrnet.coco import KEYPOINTS, PERSON, K
 
 KEPT = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints", "keypoints")
 """What the shards keep of an annotation."""
+COUNTS = ("category_id", "iscrowd", "num_keypoints")
+"""What of it must be a whole number, and is its image's fault where it is none."""
 FAR = 1e5
 """Pixels. No image is so large, and pycocotools ends the process where an outline is much larger."""
 
@@ -66,8 +69,11 @@ def parse(data: bytes, name: str, *, labelled: bool) -> AnnotationFile:
         if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
             raise ValueError(f"{name} is no COCO annotation file: it has no list {key!r}")
     categories = tree.get("categories", [])
-    if labelled and not any(c.get("keypoints") == list(KEYPOINTS) for c in categories if isinstance(c, dict)):
+    people = [c.get("id") for c in categories if isinstance(c, dict) and c.get("keypoints") == list(KEYPOINTS)]
+    if labelled and not people:
         raise ValueError(f"{name} has no category with COCO's {K} keypoints; use person_keypoints_*.json")
+    if labelled and PERSON not in people:
+        raise ValueError(f"{name} has people as category {people[0]!r}; results are of category {PERSON}: name it so")
     if not tree["images"]:
         raise ValueError(f"{name} lists no images")
     return _grouped(tree["images"], tree.get("annotations", []) if labelled else [], categories, name)
@@ -79,16 +85,17 @@ def _grouped(
     try:
         by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for annotation in annotations:
-            by_image[int(annotation["image_id"])].append(_slim(annotation))
+            slim = _slim(annotation)
+            by_image[slim["image_id"]].append(slim)
         records = [
             Record(
-                int(image["id"]),
+                _whole(image["id"]),
                 str(image["file_name"]),
-                int(image["width"]),
-                int(image["height"]),
-                tuple(sorted(by_image.pop(int(image["id"]), ()), key=lambda a: int(a["id"]))),
+                _whole(image["width"]),
+                _whole(image["height"]),
+                tuple(sorted(by_image.pop(_whole(image["id"]), ()), key=lambda a: a["id"])),
             )
-            for image in sorted(images, key=lambda image: int(image["id"]))
+            for image in sorted(images, key=lambda image: _whole(image["id"]))
         ]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: an image or annotation lacks or garbles {error}; it is no COCO file") from error
@@ -97,10 +104,13 @@ def _grouped(
     problems = [(i, "", f"{len(group)} annotations of an image that is not listed") for i, group in by_image.items()]
     kept = []
     for record in records:
+        file_name = record.file_name.encode(errors="backslashreplace").decode()
         if record.image_id in twice:
-            problems.append((record.image_id, record.file_name, "the image id is listed twice"))
+            problems.append((record.image_id, file_name, "the image id is listed twice"))
         elif clash := sorted(a["id"] for a in record.annotations if a["id"] in shared):
-            problems.append((record.image_id, record.file_name, f"annotation id {clash[0]} is used twice"))
+            problems.append((record.image_id, file_name, f"annotation id {clash[0]} is used twice"))
+        elif file_name != record.file_name:
+            problems.append((record.image_id, file_name, "its file name holds half a character"))
         else:
             kept.append(record)
     return AnnotationFile(tuple(kept), categories, tuple(problems))
@@ -112,9 +122,21 @@ def _slim(annotation: dict[str, Any]) -> dict[str, Any]:
     slim.setdefault("keypoints", [0] * (3 * K))
     if "num_keypoints" not in slim:
         slim["num_keypoints"] = sum(v > 0 for v in slim["keypoints"][2::3])
+    for key in COUNTS:
+        with suppress(KeyError, TypeError, ValueError, OverflowError):  # `faults` names what stays as it is
+            slim[key] = _whole(slim[key])
     if (slim["iscrowd"] or not slim["num_keypoints"]) and annotation.get("segmentation"):
         slim["segmentation"] = annotation["segmentation"]
-    return {"id": annotation["id"], **slim}
+    slim["image_id"] = _whole(annotation["image_id"])
+    return {**slim, "id": _whole(annotation["id"])}
+
+
+def _whole(value: Any) -> int:
+    """The whole number that is meant by 5, 5.0 and "5": what reads the shards compares them as they are."""
+    number = int(value)
+    if not isinstance(value, str) and number != value:
+        raise ValueError(f"{value!r}, which is no whole number")
+    return number
 
 
 def faults(record: Record) -> Iterator[str]:
@@ -130,6 +152,9 @@ def faults(record: Record) -> Iterator[str]:
             continue
         if not _numbers(box, 4) or not _numbers([annotation.get("area")], 1, FAR**2):
             yield f"{name} has no bbox of four numbers or no area"
+        category = annotation.get("category_id")
+        if category != PERSON and (annotation["num_keypoints"] or not isinstance(category, int)):
+            yield f"{name} has category_id {category!r} where people have {PERSON}"
         if annotation["iscrowd"] not in (0, 1):
             yield f"{name} has iscrowd {annotation['iscrowd']!r} where 0 or 1 is allowed"
         if fault := _segmentation_fault(annotation.get("segmentation"), record.height, record.width):
@@ -138,7 +163,7 @@ def faults(record: Record) -> Iterator[str]:
         if any(v not in (0, 1, 2) for v in points[2::3]):
             yield f"{name} has a visibility other than 0, 1, 2"
         if len(labelled) != annotation["num_keypoints"]:
-            yield f"{name} says {annotation['num_keypoints']} keypoints and labels {len(labelled)}"
+            yield f"{name} says {annotation['num_keypoints']!r} keypoints and labels {len(labelled)}"
         if any(not (0 <= x <= record.width and 0 <= y <= record.height) for x, y in labelled):
             yield f"{name} has a keypoint outside the image"
 
@@ -162,7 +187,7 @@ def _segmentation_fault(shape: Any, height: int, width: int) -> str:
     if not isinstance(shape, dict) or not {"size", "counts"} <= shape.keys():
         return "that is neither outlines nor run lengths with size and counts"
     if str(shape["size"]) != str([height, width]):  # [96.0, 96.0] is another type to pycocotools
-        return f"of size {shape['size']} where the image has [{height}, {width}]"
+        return f"of size {shape['size']!r} where the image has [{height}, {width}]"
     runs = _runs(shape["counts"])
     if not all(isinstance(run, int) and run >= 0 for run in runs) or sum(runs) != height * width:
         return f"whose run lengths do not sum to the image's {height * width} pixels"

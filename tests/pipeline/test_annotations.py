@@ -62,6 +62,9 @@ def test_test_dev_needs_only_images(tree: dict[str, Any]) -> None:
         (lambda t: {**t, "images": [{"id": 1}]}, "file_name"),
         (lambda t: {**t, "images": [{**t["images"][0], "id": float("inf")}]}, "infinity"),
         (lambda t: {**t, "annotations": [{"id": 1}]}, "image_id"),
+        (lambda t: {**t, "images": [{**t["images"][0], "id": 1.5}]}, "1.5, which is no whole number"),
+        (lambda t: {**t, "annotations": [{**t["annotations"][0], "image_id": 1.5}]}, "1.5, which is no whole number"),
+        (lambda t: {**t, "categories": [{**t["categories"][0], "id": 7}]}, "as category 7; results are of category 1"),
     ],
 )
 def test_a_file_that_is_not_coco_keypoints_is_refused(tree: dict[str, Any], damage: Any, word: str) -> None:
@@ -92,6 +95,10 @@ def _labelled(tree: dict[str, Any]) -> dict[str, Any]:
         (lambda a: a.update(iscrowd="no"), "iscrowd 'no'"),
         (lambda a: a.update(keypoints=[*a["keypoints"][:-3], float("nan"), 0, 0]), "17 keypoints of three numbers"),
         (lambda a: a.update(num_keypoints=99), "says 99 keypoints"),
+        (lambda a: a.update(num_keypoints="many"), "says 'many' keypoints"),
+        (lambda a: a.update(category_id=2), "category_id 2 where people have 1"),
+        (lambda a: a.update(category_id=1.5), "category_id 1.5 where people have 1"),
+        (lambda a: a.pop("category_id"), "category_id None where people have 1"),
         (lambda a: a.update(keypoints=[-1.0, 5.0, 2] + [0] * 48, num_keypoints=1), "outside the image"),
         (lambda a: a.update(keypoints=[5.0, 97.0, 1] + [0] * 48, num_keypoints=1), "outside the image"),
         (lambda a: a.update(keypoints=[5.0, 5.0, 3] + [0] * 48, num_keypoints=1), "visibility"),
@@ -116,6 +123,41 @@ def test_ids_that_occur_twice_are_left_out_and_named(tree: dict[str, Any]) -> No
     assert "image id is listed twice" in reasons[tree["images"][0]["id"]]
     assert "used twice" in reasons[b["image_id"]]
     assert {record.image_id for record in file.records}.isdisjoint(reasons)
+
+
+@pytest.mark.parametrize("form", [float, str])
+def test_whole_numbers_are_kept_as_such_however_they_are_written(tree: dict[str, Any], form: type) -> None:
+    expected = read(tree)
+    for annotation in tree["annotations"]:
+        for key in ("id", "image_id", "category_id", "iscrowd", "num_keypoints"):
+            annotation[key] = form(annotation[key])
+    for image in tree["images"]:
+        for key in ("id", "width", "height"):
+            image[key] = form(image[key])
+    assert repr(read(tree).records) == repr(expected.records)
+    assert [fault for record in read(tree).records for fault in faults(record)] == []
+
+
+def test_ids_that_differ_only_in_how_they_are_written_are_the_same(tree: dict[str, Any]) -> None:
+    one = tree["annotations"][0]
+    tree["annotations"] += [{**one, "id": str(one["id"])}, {**one, "id": "77"}, {**one, "id": 77}]
+    (problem,) = read(tree).problems
+    assert problem[0] == one["image_id"]
+    assert problem[2] == f"annotation id {min(one['id'], 77)} is used twice"
+
+
+def test_other_things_than_people_may_be_annotated(tree: dict[str, Any]) -> None:
+    one = tree["annotations"][0]
+    car = {key: one[key] for key in ("image_id", "bbox", "area", "iscrowd")} | {"id": 77, "category_id": 3}
+    file = read({**tree, "annotations": [*tree["annotations"], car]})
+    assert [fault for record in file.records for fault in faults(record)] == []
+
+
+def test_a_file_name_that_no_file_can_have_is_its_images_problem(tree: dict[str, Any]) -> None:
+    tree["images"][0]["file_name"] = "\ud800.jpg"
+    file = read(tree)
+    assert file.problems == ((tree["images"][0]["id"], "\\ud800.jpg", "its file name holds half a character"),)
+    assert len(file.records) == len(tree["images"]) - 1
 
 
 def test_annotations_of_no_image_are_reported(tree: dict[str, Any]) -> None:

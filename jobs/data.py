@@ -1,5 +1,6 @@
 """`lhrnet data`: look at shards, and check them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,24 +20,36 @@ def verify(url: Url, workers: Annotated[int, typer.Option(help="Shards read at o
     Example: lhrnet data verify s3://lhrnet/shards/coco
     """
     from pipeline.progress import Progress
-    from pipeline.shards import read_index, splits
+    from pipeline.shards import read_index, splits, unfinished
     from pipeline.verify import verify as verify_split
 
-    faults: list[str] = []
+    faults = 0
     for split, place in splits(url).items():
-        with Progress(read_index(place).images, f"verify {split}") as progress:
-            verdict = verify_split(place, workers=workers, done=progress.advance)
-        index = verdict.index
-        state = f"{len(verdict.faults)} faults" if verdict.faults else "every byte is as it was written"
-        typer.echo(f"{split}: {index.images} images in {len(index.shards)} shards: {state}")
-        faults += verdict.faults
-    for fault in faults:
-        typer.echo(f"  {fault}", err=True)
+        try:
+            with Progress(read_index(place).images, f"verify {split}") as progress:
+                verdict = verify_split(place, workers=workers, done=progress.advance)
+        except (ValueError, FileNotFoundError) as error:  # of the index alone
+            faults += _named(f"{split}: cannot be verified without its index", (str(error),))
+            continue
+        index, state = verdict.index, "every byte is as it was written"
+        if verdict.faults:
+            state = f"{len(verdict.faults)} faults"
+        faults += _named(f"{split}: {index.images} images in {len(index.shards)} shards: {state}", verdict.faults)
+    for place in unfinished(url):
+        faults += _named(f"{place.rsplit('/', 1)[-1]}: has shards and no index", (f"{place}/index.json is missing",))
     if faults:
         raise ValueError(
-            f"{len(faults)} faults in {url}; `lhrnet shard` from the same source mends what it wrote, and a file in no "
+            f"{faults} faults in {url}; `lhrnet shard` from the same source mends what it wrote, and a file in no "
             "index is yours to remove"
         )
+
+
+def _named(state: str, faults: Sequence[str]) -> int:
+    """Print a split's state and faults, before another split may end the command; how many they are."""
+    typer.echo(state)
+    for fault in faults:
+        typer.echo(f"  {fault}", err=True)
+    return len(faults)
 
 
 @app.command()

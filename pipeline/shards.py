@@ -161,6 +161,16 @@ def splits(url: str) -> dict[str, str]:
     return {path.split("/")[0]: storage.join(url, path.split("/")[0]) for path in found}
 
 
+def unfinished(url: str) -> list[str]:
+    """The URLs of folders below `url` that hold shards and no index: sharding was ended there, or the index is lost."""
+    if storage.scheme(url) not in ("file", "s3"):
+        return []
+    found = [path.split("/") for path in storage.listing(url) if path.count("/") == 1]
+    finished = {folder for folder, name in found if name == INDEX}
+    begun = {folder for folder, name in found if name.startswith(f"{folder}-") and name.endswith(".tar")}
+    return [storage.join(url, folder) for folder in sorted(begun - finished)]
+
+
 def truth_bytes(tree: dict[str, Any]) -> bytes:
     """The truth's file: the same tree gives the same bytes."""
     return gzip.compress(json.dumps(tree, separators=(",", ":")).encode(), compresslevel=6, mtime=0)

@@ -40,9 +40,12 @@ def verify(url: str, *, workers: int = 2, done: Callable[[int], None] = lambda i
         faults += [f"{storage.join(url, name)} is in no index" for name in storage.listing(url) if name not in known]
     with ThreadPoolExecutor(workers) as pool:
         checks = {pool.submit(_shard_faults, url, shard, by_image): shard for shard in index.shards}
-        for check in as_completed(checks):
-            faults += check.result()
-            done(checks[check].count)
+        try:
+            for check in as_completed(checks):
+                faults += check.result()
+                done(checks[check].count)
+        finally:  # where the store is away or Ctrl-C comes, each shard in the queue would wait for its own time-outs
+            pool.shutdown(wait=False, cancel_futures=True)
     return Verdict(url, index, tuple(sorted(faults)))
 
 

@@ -111,3 +111,23 @@ def test_a_stray_file_is_said_to_be_the_users(shards: Path, tmp_path: Path, run:
     assert done.code == 1
     assert "notes.txt is in no index" in done.error
     assert "a file in no index is yours to remove" in done.error.splitlines()[-1]
+
+
+def test_faults_of_every_split_are_listed_though_indices_are_broken(
+    shards: Path, tmp_path: Path, run: Callable[..., Done]
+) -> None:
+    own = shutil.copytree(shards, tmp_path / "shards")
+    (own / "notes").mkdir()
+    (own / "notes" / "other.tar").touch()
+    (own / "test-dev2017" / "notes.txt").touch()
+    (own / "train2017" / "index.json").write_text("{")
+    (own / "val2017" / "index.json").unlink()
+    done = run("data", "verify", str(own))
+    assert done.code == 1
+    faults = [line for line in done.error.splitlines() if line.startswith("  ")]
+    assert [fault.split(" ")[2].removeprefix(f"{own}/") for fault in faults] == [
+        "test-dev2017/notes.txt",
+        "train2017/index.json",
+        "val2017/index.json",
+    ]
+    assert f"3 faults in {own}" in done.error.splitlines()[-1]

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch.utils.data import DataLoader
 
+from pipeline import storage
 from pipeline.augment import AugmentConfig
 from pipeline.cache import node_cache
 from pipeline.loader import Parts, Share
@@ -70,7 +71,7 @@ class TrainStream:
     """A rank's endless stream of batches.
 
     Raises:
-        ValueError: the division of the work is impossible, or there are too few images.
+        ValueError: the division of the work is impossible, there are too few images, or the cache holds no shard.
         FileNotFoundError: no index at `url`.
     """
 
@@ -102,6 +103,12 @@ class TrainStream:
             raise ValueError(f"rank {rank} is not one of {world}")
         if size < 2 or size % 2:
             raise ValueError(f"the input's side is {size}; it must be even")
+        cache, largest = node_cache(stream.cache, stream.cache_gb), max(shard.bytes for shard, _ in chosen)
+        if cache and not storage.is_local(url) and largest > cache.limit:
+            raise ValueError(
+                f"a shard of {url} has {largest} bytes and the cache {cache.limit}; set stream.cache_gb to "
+                f"{largest / 1e9:.3g} or more, many times that to be of use"
+            )
         self.config = stream
         self.order = Order(tuple(ids for _, ids in chosen), stream.lanes, stream.window, global_batch, seed)
         self.share = Share(
@@ -113,7 +120,7 @@ class TrainStream:
             rank=rank,
             world=world,
             on_damage=stream.on_damage,
-            cache=node_cache(stream.cache, stream.cache_gb),
+            cache=cache,
         )
         self.skipped = 0
         """Places left empty so far because their shard was damaged."""

@@ -8,6 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,39 @@ def test_bytes_that_are_not_those_of_the_stores_own_checksum_are_damage(store: S
     assert _stored(f"{URL}/{names[0]}") is None, "a second run of `lhrnet shard` writes it again"
     store.left = 0
     assert verify(URL).faults == ()
+
+
+def test_a_verification_that_ends_leaves_the_shards_in_its_queue(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, asked, answer = threading.Event(), set(), store.answer
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            left.set()
+            super().shutdown(wait=wait)
+
+    def slow_from_the_second(path: str, start: int) -> tuple[int, bytes, int]:
+        if path.endswith(".tar"):
+            asked.add(path)
+            assert len(asked) == 1 or left.wait(60)
+        return answer(path, start)
+
+    monkeypatch.setattr("pipeline.verify.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(store, "answer", slow_from_the_second)
+    store.mood, store.left = "forbidden", 10**9
+    with pytest.raises(PermissionError, match="AccessDenied"):
+        verify(URL, workers=1)
+    assert len(asked) <= 2
+
+
+@pytest.mark.parametrize("on_damage", ["fail", "skip"])
+def test_a_cache_that_holds_no_shard_is_refused_before_the_start(
+    store: Store, drawn_shards: Path, tmp_path: Path, on_damage: str
+) -> None:
+    cache = {"cache": str(tmp_path / "cache"), "cache_gb": 1e-6, "on_damage": on_damage}
+    with pytest.raises(ValueError, match=rf"{URL} has \d+ bytes and the cache 1000; set stream.cache_gb to"):
+        train(URL, **cache)
+    assert train(drawn_shards / "train2017", **cache) == train(URL), "what lies here needs no cache"
 
 
 @pytest.mark.parametrize("kind", ["a bit", "cut", "empty"])

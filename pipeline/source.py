@@ -51,15 +51,28 @@ def present(source: str, splits: Sequence[str] = ()) -> tuple[str, ...]:
     Raises:
         ValueError: a name that is no split of COCO's.
         FileNotFoundError: no split's images are there.
+        PermissionError: a web server refuses to give any, or the keys are wrong.
     """
     unknown = set(splits) - set(SPLITS)
     if unknown:
         raise ValueError(f"unknown split {', '.join(sorted(unknown))}; allowed: {', '.join(SPLITS)}")
-    found = tuple(splits) or tuple(split for split, layout in SPLITS.items() if _images_at(source, layout))
+    if splits:
+        return tuple(splits)
+    found, refused = [], []
+    for split, layout in SPLITS.items():
+        try:
+            if _images_at(source, layout):
+                found.append(split)
+        except PermissionError as error:
+            if not _is_web(source):
+                raise
+            refused.append(str(error))
+    if not found and refused:
+        raise PermissionError("; ".join(refused))
     if not found:
         names = ", ".join(f"{layout.images}/ or {layout.image_zip}" for layout in SPLITS.values())
         raise FileNotFoundError(f"{source} holds no images of COCO's; looked for {names}")
-    return found
+    return tuple(found)
 
 
 def locate(source: str, split: str) -> SplitFiles:
@@ -67,6 +80,7 @@ def locate(source: str, split: str) -> SplitFiles:
 
     Raises:
         FileNotFoundError: its annotations or its images are not there; the message says where they were looked for.
+        PermissionError: a web server refuses each place that was looked at, or the keys are wrong.
     """
     layout = SPLITS[split]
     place = _images_at(source, layout)
@@ -105,10 +119,9 @@ def _path(url: str) -> PurePath:
 
 
 def _images_at(source: str, layout: Layout) -> str | None:
-    web = storage.scheme(source) in ("http", "https")
     folder = storage.join(source, layout.images)
     if (
-        not web
+        not _is_web(source)
         and storage.exists(folder)
         and (not storage.is_local(folder) or any(storage.local_path(folder).iterdir()))
     ):
@@ -117,16 +130,31 @@ def _images_at(source: str, layout: Layout) -> str | None:
 
 
 def _annotations_at(source: str, layout: Layout) -> Member:
-    if loose := _first(source, layout.annotations):
-        return Member(loose, storage.size(loose) or 0)
-    archive = _first(source, layout.annotation_zip, f"annotations/{layout.annotation_zip}")
-    inside = members(archive) if archive else {}
+    found = _first(source, layout.annotations, layout.annotation_zip, f"annotations/{layout.annotation_zip}")
+    if found and not found.endswith(".zip"):
+        return Member(found, storage.size(found) or 0)
+    inside = members(found) if found else {}
     if layout.annotations not in inside:
-        where = archive or f"{source} (nor {layout.annotation_zip})"
+        where = found or f"{source} (nor {layout.annotation_zip})"
         raise FileNotFoundError(f"no {layout.annotations} in {where}; COCO's annotations must lie beside the images")
     return inside[layout.annotations]
 
 
 def _first(source: str, *names: str) -> str | None:
-    places = (storage.join(source, name) for name in names)
-    return next((place for place in places if storage.size(place) is not None), None)
+    """The first of these files that is there. A web server may say 403 of what is not, as S3 does."""
+    refused = []
+    for place in (storage.join(source, name) for name in names):
+        try:
+            if storage.size(place) is not None:
+                return place
+        except PermissionError as error:
+            if not _is_web(source):
+                raise
+            refused.append(str(error))
+    if refused:
+        raise PermissionError("; ".join(refused))
+    return None
+
+
+def _is_web(source: str) -> bool:
+    return storage.scheme(source) in ("http", "https")

@@ -79,6 +79,8 @@ class Web:
     drops: int = 0
     fail_first: int = 0
     """Requests answered with 503 before the server works."""
+    missing: int = 404
+    """What is answered for a file that is not there."""
     requests: list[str] = field(default_factory=list)
     sent: int = 0
 
@@ -109,7 +111,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
                 self.send_error(503)
                 return
             if not path.is_file():
-                self.send_error(404)
+                self.send_error(web.missing)
                 return
             data = path.read_bytes()
             if asked and web.ranges:

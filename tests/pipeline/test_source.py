@@ -69,6 +69,20 @@ def test_zips_at_a_url_are_read_member_by_member(
     assert len(asked) > 20, "one range request an image"
 
 
+def test_zips_are_found_though_the_server_refuses_what_it_does_not_have(drawn_coco: Path, web: Any) -> None:
+    web.missing = 403
+    zipped(drawn_coco, web.folder, official=True)
+    (web.folder / "zips" / "train2017.zip").unlink()
+    assert present(web.address) == ("val2017", "test-dev2017")
+    for split in ("val2017", "test-dev2017"):
+        assert locate(web.address, split).annotations.span
+    with pytest.raises(PermissionError, match=r"/train2017\.zip: the server refuses.*403.*/zips/train2017\.zip: "):
+        locate(web.address, "train2017")
+    shutil.rmtree(web.folder / "zips")
+    with pytest.raises(PermissionError, match=r"/train2017\.zip: the server.*/zips/test2017\.zip: the server"):
+        present(web.address)
+
+
 def test_a_dropping_server_still_gives_the_right_shards(
     drawn_coco: Path, drawn_shards: Path, tmp_path: Path, web: Any
 ) -> None:

@@ -102,16 +102,16 @@ def check_whole(jpeg: bytes) -> None:
 
     Raises:
         ValueError: a JPEG that lacks its end marker or whose data do not add up. Bytes too many before a marker, which
-            some cameras write, are let pass.
+            some cameras write, are let pass, and so is what follows the image, such as the film of a motion photo.
     """
     if not jpeg.startswith(JPEG):
         return
-    if b"\xff\xd9" not in jpeg[-4096:]:
-        raise ValueError(f"the JPEG is cut after {len(jpeg)} bytes: it has no end marker")
     try:
         space = simplejpeg.decode_jpeg_header(jpeg)[2]
         simplejpeg.decode_jpeg(jpeg, "CMYK" if space in ("CMYK", "YCCK") else "RGB")
     except ValueError as error:
+        if "Premature end of JPEG file" in str(error):
+            raise ValueError(f"the JPEG is cut after {len(jpeg)} bytes: it has no end marker") from error
         if "extraneous bytes before marker" not in str(error):
             raise ValueError(f"the JPEG is damaged within: {error}") from error
 

@@ -190,6 +190,17 @@ def test_bytes_too_many_before_a_marker_are_let_pass_and_too_few_are_not() -> No
         check_whole(jpeg[: len(jpeg) // 2] + jpeg[-2:])
 
 
+@pytest.mark.parametrize("film", [bytes(5000), b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 40], ids=["zeros", "mp4"])
+def test_what_follows_an_image_does_not_make_it_cut(film: bytes) -> None:
+    jpeg = jpeg_of(smooth(90, 120))
+    check_whole(jpeg + film)
+    for left in (len(jpeg) - 1, len(jpeg) - 2, len(jpeg) // 2):
+        with pytest.raises(ValueError, match=f"is cut after {left} bytes: it has no end marker"):
+            check_whole(jpeg[:left])
+    with pytest.raises(ValueError, match="damaged within"):
+        check_whole(jpeg[: len(jpeg) // 2] + jpeg[-2:] + film)
+
+
 def test_drawn_into_given_room_it_is_the_same_image() -> None:
     jpeg = cv2.imencode(".jpg", smooth(90, 120))[1].tobytes()
     config = AugmentConfig(brightness=0.2, contrast=0.2, saturation=0.5)

@@ -78,8 +78,11 @@ class Ranges(io.RawIOBase):
         return self.position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move; nothing is read yet."""
-        self.position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
+        """Move; nothing is read yet. Raises BadZipFile for a place before the file's start."""
+        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
+        if position < 0:
+            raise zipfile.BadZipFile(f"a part of it would begin at byte {position}")
+        self.position = position
         return self.position
 
     def read(self, count: int = -1) -> bytes:
@@ -106,9 +109,11 @@ def members(url: str) -> dict[str, Member]:
     try:
         with zipfile.ZipFile(Ranges(url)) as archive:
             entries = [info for info in archive.infolist() if not info.is_dir()]
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise ValueError(f"{url} is no whole zip archive ({error}); download it again") from error
     for info in entries:
+        if info.header_offset < 0:
+            raise ValueError(f"{url} is no whole zip archive ({info.filename} lies before its start); get it again")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
             raise ValueError(f"{url}: {info.filename} is encrypted or packed by method {info.compress_type}; unzip it")
     return {

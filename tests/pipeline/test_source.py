@@ -151,6 +151,28 @@ def test_a_cut_archive_is_an_error(drawn_coco: Path, tmp_path: Path) -> None:
         members(str(archive))
 
 
+@pytest.mark.parametrize(
+    ("place", "word"),
+    [
+        (("PK\5\6", 14), "Bad offset|begin at byte -"),
+        (("PK\5\6", 18), "Bad magic|lies before its start"),
+        (("PK\1\2", 6), "zip file version 25.5"),
+        (("PK\1\2", 46), "utf-8"),
+    ],
+    ids=["directory's size", "directory's offset", "version", "name"],
+)
+def test_an_archive_whose_directory_is_damaged_is_an_error_that_names_it(
+    tmp_path: Path, place: tuple[str, int], word: str
+) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("\u00e9.jpg", b"a")
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    data[data.rindex(place[0].encode()) + place[1]] = 255
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(ValueError, match=rf"x\.zip is no whole zip archive \(.*({word})"):
+        members(str(tmp_path / "x.zip"))
+
+
 def test_an_archive_packed_another_way_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("a", b"a")

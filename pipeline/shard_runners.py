@@ -49,6 +49,7 @@ def over_ray(tasks: Sequence[ShardTask], workers: int) -> Iterator[tuple[int, Sh
 
     Raises:
         ConnectionError: no cluster answers.
+        RuntimeError: a worker died or its node was lost, and again with each retry.
     """
     import ray
 
@@ -72,3 +73,6 @@ def over_ray(tasks: Sequence[ShardTask], workers: int) -> Iterator[tuple[int, Sh
                 yield running.pop(reference), ray.get(reference)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from error
+            except ray.exceptions.RayError as error:
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                raise RuntimeError(f"a worker was lost, each time it was tried ({reason}); run again") from error

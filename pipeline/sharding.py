@@ -6,6 +6,7 @@ the tars of an earlier input removed.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from pipeline.shards import INDEX, TRUTH, LeftOut, Shard, ShardIndex, index_byte
 from pipeline.source import SPLITS, SplitFiles, check_apart, locate
 
 LEAST_SHARDS = 16
-"""A small split gets smaller shards, so that there are enough of them to share out."""
+"""A small split gets shards of a sixteenth of its images, rounded up, so that there are enough to share out."""
 
 Runner = Callable[[Sequence[ShardTask]], Iterator[tuple[int, ShardResult]]]
 """Does tasks in any order and yields (which task, its result) as each ends."""
@@ -79,7 +80,8 @@ def make_plans(
         source: where COCO's files lie.
         target: root under which each split gets its folder.
         names: splits; one that is named twice counts once.
-        per_shard: most images a shard; a split that would have fewer than 16 shards gets smaller ones.
+        per_shard: most images a shard; a split that would have fewer than 16 shards gets shards of a sixteenth of its
+            images, rounded up: at most 16 of them.
         dataset: name kept in the index; the source's last part if empty.
 
     Raises:
@@ -104,6 +106,8 @@ def make_plans(
 
 
 def _last(source: str) -> str:
+    if "://" not in source:  # "." and "x/.." are the folder they stand for, and a link is called as it is
+        source = os.path.abspath(storage.local_path(source))
     return source.rstrip("/").rsplit("/", 1)[-1]
 
 
@@ -232,8 +236,11 @@ def _put(url: str, data: bytes) -> None:
 
 
 def _remove_stale(plan: SplitPlan, names: set[str]) -> None:
-    """Tars of an earlier input, or of larger shards: a folder holds one set. What others put there stays."""
-    ours = re.compile(rf"{plan.split}-[0-9a-f]{{8}}-\d{{5,}}\.tar")
+    """Tars of an earlier input, or of larger shards: a folder holds one set. So goes what a run that was killed was
+    about to write (`storage.atomic`). What others put there stays.
+    """
+    tar = rf"{plan.split}-[0-9a-f]{{8}}-\d{{5,}}\.tar"
+    ours = re.compile(rf"{tar}|\.({tar}|{re.escape(INDEX)}|{re.escape(TRUTH)})\.\w+")
     for name in storage.listing(plan.url):
         if ours.fullmatch(name) and name not in names:
             storage.delete(storage.join(plan.url, name))

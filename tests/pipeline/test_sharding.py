@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pipeline.augment import decode, decode_ignored
 from pipeline.reader import open_shard, read_shard
 from pipeline.shard_runners import choose, over_processes
 from pipeline.sharding import ProblemsError, SplitReport, make_plans, serial, write_split
-from pipeline.shards import INDEX, read_index, truth
+from pipeline.shards import INDEX, TRUTH, read_index, truth
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -38,6 +39,15 @@ def test_ray_tasks_write_the_same_bytes_to_s3(drawn_coco: Path, drawn_shards: Pa
     assert (report.written, sum(seen)) == (len(plans[0].tasks), 45)
     for name, data in files(drawn_shards / "train2017").items():
         assert storage.read_bytes(storage.join(s3, "train2017", name)) == data
+
+
+@pytest.mark.stack
+def test_workers_that_are_lost_end_the_run_in_one_line(
+    drawn_coco: Path, tmp_path: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.shard_runners.make_shard", lambda task: os._exit(1))
+    with pytest.raises(RuntimeError, match=r"^a worker was lost.*WorkerCrashedError.*run again$"):
+        shard(drawn_coco, tmp_path, per_shard=45, runner=choose(ray=True, workers=1))
 
 
 def test_every_image_travels_whole_with_its_annotations(coco_mini: Path, tmp_path: Path) -> None:
@@ -149,6 +159,31 @@ def test_what_others_put_beside_the_shards_stays(own_shards: Path, drawn_coco: P
     shard(drawn_coco, own_shards, "val2017")
     assert all(path.exists() for path in theirs)
     assert not ours.exists()
+
+
+def test_what_a_killed_run_was_writing_goes(own_shards: Path, drawn_shards: Path, drawn_coco: Path) -> None:
+    folder = own_shards / "val2017"
+    for name in (sorted(folder.glob("*.tar"))[0].name, INDEX, TRUTH):
+        storage.atomic(folder / name).__enter__().write(b"x")
+    (folder / ".notes.txt").touch()
+    shard(drawn_coco, own_shards, "val2017")
+    assert files(folder) == {**files(drawn_shards / "val2017"), ".notes.txt": b""}
+
+
+def test_a_source_is_called_the_same_from_wherever(
+    drawn_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(drawn_coco / "val2017")
+    (tmp_path / "link").symlink_to(drawn_coco)
+    for source, name in (
+        (str(drawn_coco), "coco"),
+        (f"{drawn_coco}/", "coco"),
+        (f"file://{drawn_coco}", "coco"),
+        ("..", "coco"),
+        ("../../coco/.", "coco"),
+        (str(tmp_path / "link"), "link"),
+    ):
+        assert make_plans(source, str(tmp_path / "shards"), ["val2017"])[0].dataset == name
 
 
 def test_an_index_of_another_program_is_no_hindrance(drawn_coco: Path, tmp_path: Path) -> None:

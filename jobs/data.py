@@ -79,7 +79,7 @@ def stats(
 
 @app.command()
 def show(
-    url: Annotated[str, typer.Argument(help="A split's folder of shards.")],
+    url: Annotated[str, typer.Argument(help="A split's folder of shards, or the root that holds one.")],
     out: Annotated[Path, typer.Option(help="Folder of the pictures.")],
     count: Annotated[int, typer.Option(help="Pictures.")] = 8,
     size: Annotated[int, typer.Option(help="Side of the network's input.")] = 448,
@@ -92,8 +92,13 @@ def show(
     """
     from pipeline.augment import AugmentConfig
     from pipeline.dataset_show import show as show_split
+    from pipeline.shards import splits
 
+    places = splits(url)
+    if len(places) > 1:
+        raise ValueError(f"{url} holds {len(places)} splits; name one of them: {', '.join(places.values())}")
+    (place,) = places.values()
     written = show_split(
-        url, out, count=count, size=size, seed=seed, augment=AugmentConfig(), images="all" if every else "labelled"
+        place, out, count=count, size=size, seed=seed, augment=AugmentConfig(), images="all" if every else "labelled"
     )
     typer.echo(f"{len(written)} pictures in {out}")

@@ -131,3 +131,14 @@ def test_faults_of_every_split_are_listed_though_indices_are_broken(
         "val2017/index.json",
     ]
     assert f"3 faults in {own}" in done.error.splitlines()[-1]
+
+
+def test_pictures_are_of_one_split(shards: Path, tmp_path: Path, run: Callable[..., Done]) -> None:
+    done = run("data", "show", str(shards), "--out", str(tmp_path / "show"))
+    assert done.code == 1
+    names = ", ".join(f"{shards}/{split}" for split in ("test-dev2017", "train2017", "val2017"))
+    assert f"holds 3 splits; name one of them: {names}" in done.error
+    shutil.copytree(shards / "val2017", tmp_path / "alone" / "val2017")
+    words = ["--out", str(tmp_path / "show"), "--count", "1", "--size", "64"]
+    assert run("data", "show", str(tmp_path / "alone"), *words).code == 0
+    assert len(list((tmp_path / "show").glob("*.png"))) == 1

@@ -4,7 +4,6 @@ WebDataset alone ends a shard silently where a header is corrupt or a member is 
 before its size and sha256 are those of the index, and every image that the index lists must come, in its order.
 """
 
-import functools
 import hashlib
 import io
 import itertools
@@ -24,6 +23,7 @@ from pipeline.cache import NodeCache, is_full
 from pipeline.shards import Shard
 
 log = logging.getLogger(__name__)
+_warned: dict[str, object] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +91,10 @@ def _from_cache(cache: NodeCache, url: str, shard: Shard) -> BinaryIO | None:
         return None
 
 
-@functools.cache
 def _warn_of_full_disk(folder: str) -> None:
+    me = object()
+    if _warned.setdefault(folder, me) is not me:  # atomic: several threads find the same disk full at once
+        return
     log.warning("the disk of the cache %s is full: shards are read without it; make room or set stream.cache", folder)
 
 

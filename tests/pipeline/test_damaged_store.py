@@ -230,7 +230,7 @@ def test_a_full_disk_under_the_cache_changes_nothing(
     disk = small_disk(sum(shard.bytes for shard in shards) * 3 // 4)
     if fits == "nothing":
         (disk / "other").write_bytes(bytes(shutil.disk_usage(disk).free - 4096))
-    reader._warn_of_full_disk.cache_clear()
+    reader._warned.clear()
     for _ in range(2):
         assert train(URL, cache=str(disk / "cache")) == train(drawn_shards / "train2017")
     held = len(list((disk / "cache").glob("*.tar")))

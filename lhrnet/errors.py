@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lhrnet.coco import FLIP_INDEX, KEYPOINTS, OKS_SIGMAS, K
 from lhrnet.matching import average_precision, match
-from lhrnet.scoring import Detection, Truth, image_oks
+from lhrnet.scoring import Detection, Truth, image_oks, matched
 
 Kind = Literal["good", "jitter", "inversion", "swap", "miss"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -84,11 +84,14 @@ def split_errors(truth: Truth, detections: Sequence[Detection], image_ids: Seque
     best = _best_oks(truth, detections, image_ids)
     rescored = [{**d, "score": best.get(id(d), 0.0)} for d in detections]
     on_someone = [d for d in detections if best.get(id(d), 0.0) >= FOUND]
+    without_missed = ap(_only_found(truth, detections, image_ids), detections)
+    if without_missed < 0 <= base:  # -1: nobody is left, so nothing else keeps AP down
+        without_missed = 1.0
     gains: dict[str, float] = {
         **{str(kind): value - base for kind, value in mended.items()},
         "score": ap(truth, rescored) - base,
         "background": ap(truth, on_someone) - base,
-        "not found": ap(_only_found(truth, pairs), detections) - base,
+        "not found": without_missed - base,
     }
     return ErrorSplit(ap=base, keypoints={n: {k: c[k] for k in KINDS} for n, c in counts.items()}, gains=gains)
 
@@ -177,11 +180,18 @@ def _best_oks(truth: Truth, detections: Sequence[Detection], image_ids: Sequence
     }
 
 
-def _only_found(truth: Truth, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """The truth without the people nobody found."""
-    found = {id(pair.annotation) for pair in pairs if pair.oks >= FOUND}
-    kept = [a for a in truth["annotations"] if id(a) in found or not _labelled(a)]
-    return {**truth, "annotations": kept}
+def _only_found(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int]) -> dict[str, Any]:
+    """The truth without the counted people whom no detection takes at an OKS of FOUND.
+
+    By COCO's own matching, not by pairs: a sure fragment is paired with a person whom a better detection finds. Who is
+    taken at no looser threshold is taken at no stricter one, so nothing else changes.
+    """
+    missed: set[int] = set()
+    for outcome in matched(truth, detections, image_ids, by_size=False).evalImgs:
+        if outcome is not None:
+            sides = zip(outcome["gtIds"], outcome["gtMatches"][0], outcome["gtIgnore"], strict=True)
+            missed.update(number for number, taken, ignored in sides if not taken and not ignored)
+    return {**truth, "annotations": [a for number, a in enumerate(truth["annotations"], 1) if number not in missed]}
 
 
 def _labelled(annotation: Mapping[str, Any]) -> bool:

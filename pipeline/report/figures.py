@@ -132,13 +132,16 @@ def _bars(
     runs: Sequence["RunReport"],
     limit: float | None,
 ) -> None:
-    """Horizontal bars, one a name and model, each with its number; −1 (none in the split) is said in words."""
+    """Horizontal bars, one a name and model, each with its number.
+
+    With a limit the values are shares, of which −1 (none in the split) is said in words; without one, differences.
+    """
     height = 0.78 / len(values)
     for number, row in enumerate(values):
         places = np.arange(len(names)) + (number - (len(values) - 1) / 2) * height
         axes.barh(places, np.maximum(row, 0), height * 0.92, color=RUNS[number], label=runs[number].name)
         for place, value in zip(places, row, strict=True):
-            text = "none" if value == -1 else f"{value:.3f}"
+            text = "none" if limit is not None and value == -1 else f"{value:.3f}"
             axes.text(max(value, 0), place, f" {text}", va="center", fontsize=7.5, color="#333333")
     axes.set_yticks(range(len(names)), list(names))
     axes.invert_yaxis()

@@ -151,3 +151,32 @@ def test_nobody_found_leaves_only_missed_people() -> None:
     split = split_errors(_truth([_person(1, 1)]), [], [1])
     assert split.ap == 0.0
     assert all(sum(counts.values()) == 0 for counts in split.keypoints.values())
+    assert split.gains == {**dict.fromkeys(split.gains, 0.0), "not found": 1.0}
+
+
+def test_people_whom_nobody_comes_near_count_as_not_found() -> None:
+    person = _person(1, 1)
+    split = split_errors(_truth([person]), [_found(_person(1, 1, at=900))], [1])
+    assert (split.ap, split.gains["not found"]) == (0.0, 1.0)
+
+
+def test_a_split_without_anyone_to_find_loses_nothing() -> None:
+    unlabelled = _person(1, 1, unlabelled=tuple(range(17)))
+    split = split_errors(_truth([unlabelled]), [], [1])
+    assert split.gains == dict.fromkeys(split.gains, 0.0)
+
+
+def test_a_person_found_beside_a_surer_fragment_is_not_missed() -> None:
+    people = [_person(i, i) for i in range(1, 5)]
+    away = {name: (900.0 + 40 * k, 900.0) for k, name in enumerate(KEYPOINTS[:12])}
+    found = [*(_found(person, 0.5) for person in people), _found(people[0], 0.9, **away)]
+    pairs = pair_up(_truth(people), found, range(1, 5))
+    assert min(pair.oks for pair in pairs) < 0.5, "the fragment has taken its person"
+    assert split_errors(_truth(people), found, range(1, 5)).gains["not found"] == 0.0
+
+
+def test_one_of_two_people_whom_one_detection_covers_is_missed() -> None:
+    people = [_person(1, 1), _person(1, 2, at=51)]
+    split = split_errors(_truth(people), [_found(people[0])], [1])
+    assert split.gains["not found"] == pytest.approx(1.0 - split.ap)
+    assert split.gains["not found"] > 0.4

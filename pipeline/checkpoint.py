@@ -199,10 +199,17 @@ def build_network(checkpoint: Checkpoint, device: str | torch.device = "cpu") ->
     """The checkpoint's network with its weights, in eval mode on the device.
 
     Raises:
-        ValueError: the weights are not those of the network that the config describes.
+        ValueError: the config describes no network, or the weights are of another one, or not finite.
     """
     network = create_model(checkpoint.model)
     load_weights(network, checkpoint.weights, checkpoint.url)
+    # said here and not by `load_weights`: training has its own answer to a network that is never finite
+    bad = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise ValueError(
+            f"checkpoint {checkpoint.url or '(unsaved)'} has weights that are not finite ({len(bad)}, such as "
+            f"{bad[0]}) and would find nobody; use an earlier checkpoint"
+        )
     return network.to(device).eval()
 
 

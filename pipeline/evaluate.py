@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from lhrnet.coco import MAX_DETECTIONS
 from lhrnet.inference import PROTOCOLS, Protocol, Timings, predict
@@ -102,13 +103,19 @@ class Done:
 
 
 class Predictor:
-    """A worker: holds the network, predicts pieces. Runs as a Ray actor or in this process."""
+    """A worker: holds the network, predicts pieces. Runs as a Ray actor or in this process.
+
+    Raises:
+        ValueError: as `build_network`; or the network's maps are not finite, then or in `run`.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job, config = job, job.config
         torch.set_num_threads(config.threads)
         self.device = _device(config)
         self.network = build_network(job.checkpoint, self.device)
+        self.sums: list[Tensor] = []
+        self.network.register_forward_hook(self._sum)
         self.size = config.size or job.checkpoint.model.side
         self.protocol: Protocol = PROTOCOLS[config.protocol]
         self.pool = ThreadPoolExecutor(os.cpu_count()) if self.device == "cuda" else None
@@ -130,10 +137,21 @@ class Predictor:
         return Done(detections, seen, timings, device_name(self.device, self.job.config.threads), pictures)
 
     def _predict(self, images: list[NDArray[np.uint8]], timings: Timings) -> list[list[Any]]:
-        return predict(
+        people = predict(
             self.network, images, self.size, self.protocol, self.device, batch=self.job.config.batch, pool=self.pool,
             timings=timings,
         )  # fmt: skip
+        sums, self.sums = torch.stack(self.sums), []
+        if not torch.isfinite(sums).all():  # grouping finds nobody there, which would pass for a poor network
+            raise ValueError(
+                f"checkpoint {self.job.checkpoint.url or '(unsaved)'} gives maps that are not finite: its weights are "
+                "too large to compute with; use an earlier checkpoint"
+            )
+        return people
+
+    def _sum(self, network: nn.Module, inputs: Any, maps: tuple[Tensor, Tensor]) -> None:
+        """Keep the sums of a batch's maps on the device; looking at each at once would make the device wait."""
+        self.sums += [part.sum() for part in maps]
 
     def _windows(self, piece: Piece) -> Iterator[tuple[list[int], list[NDArray[np.uint8]]]]:
         shard = self.job.index.shards[piece.shard]

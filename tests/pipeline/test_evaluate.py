@@ -247,6 +247,23 @@ def test_weights_of_another_network_are_refused(checkpoint: Checkpoint, shards: 
         _predict(other, shards, SMALL)
 
 
+def test_weights_that_are_not_finite_are_refused_by_name(checkpoint: Checkpoint, shards: str) -> None:
+    name = next(name for name, tensor in checkpoint.weights.items() if tensor.is_floating_point())
+    spoilt = {**checkpoint.weights, name: torch.full_like(checkpoint.weights[name], float("nan"))}
+    with pytest.raises(ValueError, match=f"checkpoint x has weights that are not finite .1, such as {name}"):
+        _predict(dataclasses.replace(checkpoint, weights=spoilt), shards, SMALL)
+
+
+@pytest.mark.parametrize("protocol", ["plain", "multi-scale"])
+def test_maps_that_overflow_are_an_error_and_not_an_empty_result(
+    checkpoint: Checkpoint, shards: str, protocol: Any
+) -> None:
+    large = {name: t * 1e30 if t.is_floating_point() else t for name, t in checkpoint.weights.items()}
+    overflowing = dataclasses.replace(checkpoint, weights=large)
+    with pytest.raises(ValueError, match="checkpoint x gives maps that are not finite"):
+        _predict(overflowing, shards, dataclasses.replace(SMALL, protocol=protocol))
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("protocol", "best"), ("workers", -1), ("batch", 0), ("size", 32), ("cpus_per_worker", -0.5)]
 )

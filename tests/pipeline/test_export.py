@@ -145,5 +145,5 @@ def test_weights_that_are_not_finite_are_refused_and_nothing_is_written(tmp_path
     weights["head.final0.bias"][0] = float("nan")
     saved = checkpoint.Checkpoint(url="", step=1, config={"model": dataclasses.asdict(MODEL)}, weights=weights)
     checkpoint.save(saved, checkpoint.step_url(str(tmp_path / "run"), 1))
-    with pytest.raises(RuntimeError, match="may not be finite"):
+    with pytest.raises(ValueError, match=r"weights that are not finite \(1, such as head\.final0\.bias\)"):
         export(str(tmp_path / "run"))

@@ -71,6 +71,8 @@ def _print(result: dict[str, Any]) -> None:
     for name, value in result["scores"].items():
         table.add_row(name, f"{value:.4f}")
     table.add_section()
+    if data["left_out"]:
+        table.add_row("left out", f"{data['left_out']} images of the split, which are in no shard")
     table.add_row("input", f"{protocol['size']} px, flip {protocol['flip']}, scales {protocol['scales']}")
     table.add_row("params", f"{result['params']:,}")
     table.add_row("macs", f"{result['macs']:,}")

@@ -20,6 +20,9 @@ def submit(
     out: Annotated[
         str | None, typer.Option(help="Folder for the zip (left out: in the folder of the checkpoint's run).")
     ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Also where the shards lack images of the split; they count as empty.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find the people in the test images and write the submission, checked as COCO's server would.
@@ -38,7 +41,7 @@ def submit(
     from pipeline.config import load
     from pipeline.predictions import predict_split
     from pipeline.progress import Progress
-    from pipeline.rehearsal import check_split, score_zip
+    from pipeline.rehearsal import check_split, check_whole, score_zip
     from pipeline.scored import describe_data, describe_protocol
     from pipeline.shards import read_index
 
@@ -51,6 +54,8 @@ def submit(
         raise ValueError("data.test is not set: give the shards of test-dev2017 as data.test=URL, or rehearse by --val")
     index = read_index(url)
     check_split(index, split, url)
+    if not partial:
+        check_whole(index, url)
     model = checkpoint.load(given[0] if given else settings.run_url)
     record = recording.RunRecord(settings.tracking, model.config) if settings.tracking.enabled else None
     with Progress(index.images, f"submit {index.split} ({settings.evaluate.protocol})") as progress:
@@ -80,6 +85,8 @@ def submit(
         return
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{index.images} images, {len(found.detections)} people, {len(blob) / 1e6:.2f} MB: {place}")
+    if index.left_out:
+        console.print(f"{len(index.left_out)} images of {split} are in no shard and left out")
     if val:
         console.print("scored from the zip: " + ", ".join(f"{k} {v:.4f}" for k, v in about["scores"].items()))
     else:

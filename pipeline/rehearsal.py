@@ -15,6 +15,21 @@ def check_split(index: ShardIndex, split: submission.Split, url: str) -> None:
         raise ValueError(f"{url} holds {index.split}, and {split} is to be submitted: give that split's shards")
 
 
+def check_whole(index: ShardIndex, url: str) -> None:
+    """Refuse shards that lack images of their split: COCO's server expects people in those too.
+
+    Raises:
+        ValueError: images are left out; the message names some and what to do.
+    """
+    if index.left_out:
+        some = ", ".join(str(left.image_id) for left in index.left_out[:3])
+        raise ValueError(
+            f"{url} lacks {len(index.left_out)} images of {index.split} (such as {some}; the first: "
+            f"{index.left_out[0].reason}), and the server would count everyone in them as not found: mend the files "
+            "and run `lhrnet shard` again, or make the zip without them by --partial"
+        )
+
+
 def score_zip(blob: bytes, url: str, origin: str) -> Scores:
     """Score what a zip holds.
 

@@ -28,7 +28,7 @@ class Evaluation:
     step: int
     """Training steps behind it."""
     data: Mapping[str, Any]
-    """The shards: url, dataset, split, images, people, sha256 of the index."""
+    """The shards: url, dataset, split, images, people, images of the split that are in none, sha256 of the index."""
     protocol: Mapping[str, Any]
     """Input size, flip, scales, and every setting of the grouping."""
     scores: Scores
@@ -131,6 +131,7 @@ def describe_data(url: str, index: ShardIndex) -> dict[str, Any]:
         "split": index.split,
         "images": index.images,
         "people": index.annotations,
+        "left_out": len(index.left_out),
         "index_sha256": hashlib.sha256(index_bytes(index)).hexdigest(),
     }
 

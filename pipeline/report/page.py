@@ -59,9 +59,10 @@ def render(runs: Sequence["RunReport"], figures: Sequence[Drawn]) -> str:
     """
     first, data = runs[0], runs[0].evaluation.data
     title = " against ".join(run.name for run in runs)
+    left_out = f" ({data['left_out']:,} more of the split are in no shard)" if data["left_out"] else ""
     about = (
-        f"{data['dataset']} {data['split']}, {data['images']:,} images, {data['people']:,} annotated people and "
-        f"crowds. Protocol {first.evaluation.protocol['name']}, input "
+        f"{data['dataset']} {data['split']}, {data['images']:,} images{left_out}, {data['people']:,} annotated "
+        f"people and crowds. Protocol {first.evaluation.protocol['name']}, input "
         f"{' against '.join(dict.fromkeys(str(run.evaluation.protocol['size']) for run in runs))} px."
     )
     body = [

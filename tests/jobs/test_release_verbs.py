@@ -160,6 +160,26 @@ def test_submit_refuses_bad_names_and_other_splits_before_any_work(run: Any, pla
     run("submit", "data.test=''", fails="data.test is not set")
 
 
+def test_a_split_that_lacks_images_is_not_sent_as_if_it_were_whole(run: Any, place: Path, tmp_path: Path) -> None:
+    coco = Path(shutil.copytree(place / "coco", tmp_path / "coco"))
+    lost = {}
+    for split in ("val2017", "test-dev2017"):
+        image = min((coco / ("test2017" if split == "test-dev2017" else split)).iterdir())
+        image.write_bytes(image.read_bytes()[:200])
+        lost[split] = int(image.stem)
+    for plan in make_plans(str(coco), str(tmp_path / "shards"), ["val2017", "test-dev2017"]):
+        write_split(plan)
+    data = [f"data.{k}={tmp_path}/shards/{s}" for k, s in (("val", "val2017"), ("test", "test-dev2017"))]
+    given = (*data, "tracking.enabled=false", "--out", str(tmp_path / "out"))
+    run("submit", *given, fails=f"lacks 1 images of test-dev2017 (such as {lost['test-dev2017']}; the first: ")
+    run("submit", "--val", *given, fails=f"lacks 1 images of val2017 (such as {lost['val2017']}; the first: ")
+    assert not (tmp_path / "out").exists()
+    assert "1 images of test-dev2017 are in no shard and left out" in run("submit", "--partial", *given)
+    sent = run("submit", "--val", "--partial", "--json", *given)
+    assert (sent["data"]["images"], sent["data"]["left_out"]) == (5, 1)
+    assert "1 images of the split, which are in no shard" in run("evaluate", *given)
+
+
 def test_promote_models_and_rollback(run: Any) -> None:
     dry = run("promote", "--dry-run", "--json")
     assert dry["decision"]["accepted"]

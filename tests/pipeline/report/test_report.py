@@ -131,6 +131,12 @@ def test_two_models_of_unlike_input_sizes_say_theirs(one: RunReport, two: RunRep
     assert "<td>plain, input 64 px</td><td>plain, input 128 px</td>" in page
 
 
+def test_the_page_says_how_many_images_of_the_split_are_not_in_it(one: RunReport) -> None:
+    lacking = replace(one, evaluation=replace(one.evaluation, data={**one.evaluation.data, "left_out": 3}))
+    assert "12 images (3 more of the split are in no shard)" in build([lacking])["report.html"].decode()
+    assert "in no shard" not in build([one])["report.html"].decode()
+
+
 def test_models_scored_on_other_images_are_not_compared(one: RunReport) -> None:
     other = replace(one, evaluation=replace(one.evaluation, data={**one.evaluation.data, "index_sha256": "0"}))
     with pytest.raises(ValueError, match="not scored on the same images"):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from lhrnet.network import ModelConfig, create_model
@@ -52,8 +52,23 @@ class Checkpoint:
 
     @property
     def model(self) -> ModelConfig:
-        """The network's settings."""
-        return TypeAdapter(ModelConfig).validate_python(self.config["model"])
+        """The network's settings.
+
+        Raises:
+            ValueError: the config has none, a key that this version does not know, or a value that is not allowed.
+        """
+        place = f"checkpoint {self.url or '(unsaved)'}: its config"
+        if not isinstance(self.config, Mapping) or "model" not in self.config:
+            raise ValueError(f"{place} has no section 'model', which says whose weights these are; use another one")
+        try:
+            # a key that were passed over, such as a later version's, could give another network of the same shapes
+            return TypeAdapter(ModelConfig).validate_python(self.config["model"], extra="forbid")
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(('model', *map(str, fault['loc'])))}={fault['input']!r:.60}: {fault['msg']}"
+                for fault in error.errors()
+            )
+            raise ValueError(f"{place} does not fit this version: {faults}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +114,7 @@ def load(url: str, *, training: bool = False) -> Checkpoint:
 
     Raises:
         FileNotFoundError: there is no whole checkpoint at the address.
-        ValueError: a file does not fit the manifest.
+        ValueError: a file does not fit the manifest, or the config is no mapping.
     """
     url = find(url)
     raw = storage.read_bytes(storage.join(url, MANIFEST))
@@ -111,10 +126,13 @@ def load(url: str, *, training: bool = False) -> Checkpoint:
             raise ValueError(f"checkpoint {url} is damaged: {name} does not fit the manifest; use another checkpoint")
         return blob
 
+    config = json.loads(read("config.json"))
+    if not isinstance(config, dict):
+        raise ValueError(f"checkpoint {url}: its config is a {type(config).__name__}, not keys and values")
     return Checkpoint(
         url=url,
         step=manifest["step"],
-        config=json.loads(read("config.json")),
+        config=config,
         weights=_unpack(read("weights.pt")),
         metrics=json.loads(read("metrics.json")),
         training=_unpack(read("training.pt")) if training else {},

@@ -74,9 +74,16 @@ class RunRecord:
 
     Raises:
         ConnectionError, ValueError: as `pipeline.tracking.connect`.
+        ValueError: the config lacks its name or storage.
     """
 
     def __init__(self, tracking: TrackingConfig, config: Mapping[str, Any], *, run_id: str = "") -> None:
+        lacking = [key for key in ("name", "storage") if key not in config]
+        if lacking:
+            raise ValueError(
+                f"the checkpoint's config has no {' and no '.join(lacking)}, which say whose run it is in MLflow: give "
+                "a checkpoint of a training, or set tracking.enabled=false"
+            )
         self.mlflow: MlflowClient = connect(tracking)
         self.experiment, self.name = tracking.experiment, str(config["name"])
         self.identity = f"{str(config['storage']).rstrip('/')}/{self.name}".replace("'", "")

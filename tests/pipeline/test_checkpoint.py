@@ -1,7 +1,8 @@
 """Checkpoints: whole or not at all, and enough to rebuild their network."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -109,6 +110,31 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> N
     other = create_model(ModelConfig(r=-3, input_size=64))
     with pytest.raises(ValueError, match=r"of another network: .* of another shape \(such as .*set the model section"):
         checkpoint.load_weights(other, saved.weights, "s3://somewhere")
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"name": "a"}, "has no section 'model'"),
+        ({"model": None}, "does not fit this version: model=None: "),
+        ({"model": {"r": -9, "input_size": 64}}, "does not fit this version: model=.*r=-9 is out of range"),
+        ({"model": {"r": -4, "Cem": "full"}}, "does not fit this version: model.Cem='full': "),
+    ],
+)
+def test_a_config_that_describes_no_network_is_one_line_that_names_the_checkpoint(
+    tmp_path: Path, config: dict[str, Any], says: str
+) -> None:
+    url = str(tmp_path / "c")
+    checkpoint.save(replace(made(), config=config), url)
+    with pytest.raises(ValueError, match=f"^checkpoint {url}: its config {says}") as error:
+        checkpoint.build_network(checkpoint.load(url))
+    assert "\n" not in str(error.value)
+
+
+def test_a_config_that_is_a_list_is_refused_at_once(tmp_path: Path) -> None:
+    checkpoint.save(replace(made(), config=[]), str(tmp_path / "c"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="its config is a list"):
+        checkpoint.load(str(tmp_path / "c"))
 
 
 def test_loading_runs_no_code_from_the_file(tmp_path: Path) -> None:

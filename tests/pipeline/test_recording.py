@@ -53,6 +53,11 @@ def test_a_checkpoint_without_a_run_gets_one_and_keeps_it(tracking: TrackingConf
     assert MlflowClient(tracking_uri=tracking.uri).get_run(first).info.status == "FINISHED"
 
 
+def test_a_config_that_names_no_run_is_refused_with_the_way_out(tracking: TrackingConfig) -> None:
+    with pytest.raises(ValueError, match=r"no name and no storage, .*tracking\.enabled=false"):
+        RunRecord(tracking, {"model": {}})
+
+
 def test_files_lie_in_the_runs_artifacts_in_their_folders(
     tracking: TrackingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,11 @@
 """`lhrnet report`: a page that shows what a model gets wrong, or compares two."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pipeline.checkpoint import Checkpoint
 
 
 def report(
@@ -42,17 +45,23 @@ def report(
     index = read_index(settings.data.val)
     runs = []
     for model in models:
-        name = f"{model.config.get('name', 'model')}, step {model.step:,}"
+        name = f"{_name(model)}, step {model.step:,}"
         with Progress(index.images, f"evaluate {name}") as progress:
             found = scored.evaluate(model, settings.data.val, settings.evaluate, index=index, progress=progress.advance)
         runs.append(reports.gather(name, found, model, pictures=pictures))
     content = reports.build(runs)
-    against = "" if len(models) == 1 else "-compared"
+    against = f"-against-{_name(models[1])}-step-{models[1].step:08d}" if len(models) > 1 else ""
     label = recording.label(settings.evaluate, models[0])
     folder = f"report/{index.split}-{label}-step-{models[0].step:08d}{against}"
     out = out or storage.join(recording.home(models[0], settings.run_url), folder)
     recording.write(out, content)
+    reports.remove_stale(out, content)
     typer.echo(f"report: {storage.join(out, 'report.html')}")
     if record:
         record.artifacts(folder, content)
         typer.echo(f"run: {record.page}")
+
+
+def _name(model: "Checkpoint") -> str:
+    """Of the checkpoint's run."""
+    return str(model.config.get("name", "model")).replace("/", "-")

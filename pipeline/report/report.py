@@ -1,17 +1,22 @@
 """The report of one model or of two side by side: everything gathered, then written as one page and its figures."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lhrnet.errors import ErrorSplit, split_errors
 from lhrnet.matching import Matches, best_threshold, by_crowding
+from pipeline import storage
 from pipeline.checkpoint import Checkpoint
 from pipeline.report.figures import draw
 from pipeline.report.page import render
 from pipeline.report.pictures import Picture, choose_and_draw
 from pipeline.scored import Evaluation
+
+OWN = re.compile(r"pictures/[12]-(worst|best|maps)-\d{12}\.jpg|figures/(precision-recall|keypoint-errors)-[12]\.png")
+"""Files of which one report has more or others than the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,3 +96,15 @@ def build(runs: Sequence[RunReport]) -> dict[str, bytes]:
         **{f"figures/{figure.name}.png": figure.png for figure in figures},
         **pictures,
     }
+
+
+def remove_stale(url: str, content: Collection[str]) -> None:
+    """Remove what an earlier report left in a folder and this one does not have; files of others stay.
+
+    Args:
+        url: the report's folder.
+        content: names of the files of the report that lies there now.
+    """
+    for name in storage.listing(url):
+        if OWN.fullmatch(name) and name not in content:
+            storage.delete(storage.join(url, name))

@@ -1,5 +1,6 @@
 """`lhrnet evaluate`, `submit`, `promote`, `models` and `rollback` as a person types them, without any server."""
 
+import dataclasses
 import io
 import json
 import re
@@ -130,6 +131,27 @@ def test_the_report_lies_in_the_runs_folder_and_in_mlflow(run: Any, place: Path)
     written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert kept == written
     assert {"report.html", "report.json", "figures/precision-recall-1.png"} <= kept
+
+
+def test_each_comparison_lies_in_a_folder_of_its_own(run: Any, place: Path) -> None:
+    own = checkpoints.load(f"{place}/runs/try")
+    for name in ("bb", "cc"):
+        url = checkpoints.step_url(f"{place}/runs/{name}", 4)
+        checkpoints.save(dataclasses.replace(own, url=url, step=4, config={**own.config, "name": name}), url)
+        run("report", f"{place}/runs/try", url, "--pictures", "0", "tracking.enabled=false")
+    for name in ("bb", "cc"):
+        folder = place / f"runs/try/report/val2017-plain-step-00000003-against-{name}-step-00000004"
+        compared = json.loads((folder / "report.json").read_text())
+        assert [entry["name"] for entry in compared] == ["try, step 3", f"{name}, step 4"]
+
+
+def test_a_report_leaves_none_of_the_pictures_of_the_one_before(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "mine.jpg").write_bytes(b"mine")
+    for pictures, kept in ((2, 6), (1, 3)):
+        run("report", "--pictures", str(pictures), "--out", str(tmp_path), "tracking.enabled=false")
+        assert len(list((tmp_path / "pictures").glob("1-*.jpg"))) == kept
+    assert (tmp_path / "pictures" / "mine.jpg").read_bytes() == b"mine"
 
 
 def test_evaluate_works_without_a_tracker(run: Any) -> None:

@@ -62,6 +62,7 @@ def stats(
     Example: lhrnet data stats s3://lhrnet/shards/coco --out /tmp/stats
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from pipeline.dataset_stats import plot, statistics
@@ -69,9 +70,9 @@ def stats(
 
     for split, place in splits(url).items():
         counted = statistics(place)
-        table = Table(show_header=False, title=split)
+        table = Table(show_header=False, title=escape(split))
         for row in counted.rows():
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         Console().print(table)
         plot(counted, out / f"{split}.png")
         typer.echo(f"plot: {out / f'{split}.png'}")

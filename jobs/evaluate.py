@@ -62,10 +62,11 @@ def evaluate(
 
 def _print(result: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     data, protocol, latency = result["data"], result["protocol"], result["latency"]
-    table = Table(title=f"{data['dataset']} {data['split']}, {data['images']} images, {protocol['name']}")
+    table = Table(title=escape(f"{data['dataset']} {data['split']}, {data['images']} images, {protocol['name']}"))
     table.add_column("figure")
     table.add_column("", justify="right")
     for name, value in result["scores"].items():
@@ -78,9 +79,9 @@ def _print(result: dict[str, Any]) -> None:
     table.add_row("macs", f"{result['macs']:,}")
     table.add_row("network", f"{latency['network_ms']:.1f} ms an image")
     table.add_row("decode", f"{latency['decode_ms']:.1f} ms an image")
-    table.add_row("device", latency["device"])
+    table.add_row("device", escape(latency["device"]))
     console = Console()
     console.print(table)
     for name in ("checkpoint", "out", "run"):
         if result[name]:
-            console.print(f"{name}: {result[name]}", soft_wrap=True, highlight=False)
+            console.print(f"{name}: {result[name]}", soft_wrap=True, highlight=False, markup=False)

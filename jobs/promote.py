@@ -48,6 +48,7 @@ def promote(
 
 def _print(outcome: "Outcome", model: str, dry_run: bool) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     decision = outcome.decision
@@ -55,7 +56,7 @@ def _print(outcome: "Outcome", model: str, dry_run: bool) -> None:
     for column in ("rule", "", "says"):
         table.add_column(column)
     for rule in decision.rules:
-        table.add_row(rule.name, "[green]yes[/green]" if rule.passed else "[red]no[/red]", rule.says)
+        table.add_row(rule.name, "[green]yes[/green]" if rule.passed else "[red]no[/red]", escape(rule.says))
     console = Console(highlight=False)
     console.print(table)
     champion = decision.champion
@@ -68,6 +69,6 @@ def _print(outcome: "Outcome", model: str, dry_run: bool) -> None:
         line = (
             f"refused; version {champion.version} stays the champion" if champion else "refused; there is no champion"
         )
-    console.print(line, soft_wrap=True)
+    console.print(line, soft_wrap=True, markup=False)
     if outcome.page:
-        console.print(f"run: {outcome.page}", soft_wrap=True)
+        console.print(f"run: {outcome.page}", soft_wrap=True, markup=False)

@@ -48,7 +48,7 @@ def submit(
     given, overrides = split_arguments(arguments)
     settings = load(config, overrides)
     split: submission.Split = "val2017" if val else "test-dev2017"
-    file = submission.file_name(split, name).replace(".json", ".zip")
+    file = submission.file_name(split, name).removesuffix(".json") + ".zip"
     url = settings.data.val if val else settings.data.test
     if not url:
         raise ValueError("data.test is not set: give the shards of test-dev2017 as data.test=URL, or rehearse by --val")
@@ -78,12 +78,12 @@ def submit(
         about["scores"] = score_zip(storage.read_bytes(place), url, place).as_dict()
     if record:
         about |= {"run": record.page, "version": _version(record, settings.gate.model, model.sha256)}
-        content = {file: blob, file.replace(".zip", ".about.json"): json.dumps(about, indent=1).encode()}
+        content = {file: blob, file.removesuffix(".zip") + ".about.json": json.dumps(about, indent=1).encode()}
         record.artifacts("submissions", content)
     if as_json:
         print(json.dumps(about))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(f"{index.images} images, {len(found.detections)} people, {len(blob) / 1e6:.2f} MB: {place}")
     if index.left_out:
         console.print(f"{len(index.left_out)} images of {split} are in no shard and left out")

@@ -58,4 +58,4 @@ def _print(result: dict[str, Any]) -> None:
     console.print(table)
     for name in ("storage", "checkpoint", "mlflow"):
         if result[name]:
-            console.print(f"{name}: {result[name]}", soft_wrap=True, highlight=False)
+            console.print(f"{name}: {result[name]}", soft_wrap=True, highlight=False, markup=False)

@@ -176,6 +176,21 @@ def test_the_rehearsal_scores_the_zip_as_evaluate_scores_the_model(run: Any) -> 
     assert rehearsed["scores"] == run("evaluate", "--json")["scores"]
 
 
+def test_what_is_printed_names_the_place_that_was_written(run: Any, tmp_path: Path) -> None:
+    for folder in ("o [v2]", "[/v2]"):
+        out = f"{tmp_path}/{folder}"
+        assert f"\nout: {out}\n" in run("evaluate", "--out", out, "tracking.enabled=false", "evaluate.pictures=0")
+        sent = run("submit", "--out", out, "tracking.enabled=false")
+        assert f": {out}/person_keypoints_test-dev2017_lightweight-hrnet_results.zip\n" in sent
+
+
+def test_a_name_with_json_in_it_names_zip_and_file_alike(run: Any) -> None:
+    file = Path(run("submit", "--name", "a.json.zip.b", "--json")["file"])
+    assert file.name == "person_keypoints_test-dev2017_a.json.zip.b_results.zip"
+    with zipfile.ZipFile(file) as archive:
+        assert archive.namelist() == [f"{file.stem}.json"]
+
+
 def test_submit_refuses_bad_names_and_other_splits_before_any_work(run: Any, place: Path) -> None:
     run("submit", "--name", "my_name", fails="refuse the name")
     run("submit", f"data.test={place}/shards/val2017", fails="holds val2017, and test-dev2017 is to be submitted")

@@ -6,6 +6,7 @@ import math
 import zipfile
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.submission import check, file_name, pack, read
@@ -17,7 +18,7 @@ def _result(image_id: int = 1, **changes: Any) -> dict[str, Any]:
     return {"image_id": image_id, "category_id": 1, "keypoints": [1.5, 2.25, 1.0] * 17, "score": 0.5} | changes
 
 
-def _zip(files: dict[str, str]) -> bytes:
+def _zip(files: dict[str, str | bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, text in files.items():
@@ -37,6 +38,29 @@ def test_what_was_packed_is_read_back_and_the_same_bytes_come_of_it_again() -> N
     blob = pack(detections, split="val2017", name="a", image_ids=IDS)
     assert read(blob, "a.zip") == ("val2017", "a", detections)
     assert pack(detections, split="val2017", name="a", image_ids=IDS) == blob
+
+
+def test_numbers_of_any_kind_are_packed_as_jsons_own() -> None:
+    person = _result() | {"image_id": np.int64(1), "category_id": True, "keypoints": np.ones(51, np.float32)}
+    person |= {"score": np.float32(0.5), "tag": [1j]}
+    plain = {"image_id": 1, "category_id": 1, "keypoints": [1.0] * 51, "score": 0.5}
+    assert pack([person], split="val2017", name="a", image_ids=IDS) == pack(
+        [plain], split="val2017", name="a", image_ids=IDS
+    )
+
+
+def test_a_zip_with_any_one_byte_damaged_is_read_the_same_or_refused_by_name() -> None:
+    detections = [_result(score=0.1 * n, keypoints=[1.5 * n, 2.25, 1.0] * 17) for n in range(3)]
+    blob = pack(detections, split="val2017", name="a", image_ids=IDS)
+    errors = []
+    for place in range(len(blob)):
+        damaged = blob[:place] + bytes([blob[place] ^ 0xFF]) + blob[place + 1 :]
+        try:
+            assert read(damaged, "a.zip")[2] == detections
+        except ValueError as error:
+            errors.append(str(error))
+    assert len(errors) > len(blob) / 2
+    assert all(error.startswith("a.zip ") for error in errors)
 
 
 def test_no_people_at_all_is_a_valid_submission() -> None:
@@ -86,6 +110,8 @@ def test_a_name_the_server_would_refuse_is_refused(name: str) -> None:
         (_zip({"results.json": "[]"}), "results.json"),
         (_zip({"person_keypoints_val2017_a_results.json": json.dumps({})}), "not a list"),
         (_zip({"person_keypoints_val2017_a_results.json": "["}), "not a zip of JSON"),
+        (_zip({"person_keypoints_val2017_a_results.json": b"\xff\xfe["}), "a.zip is not a zip of JSON"),
+        (_zip({"person_keypoints_val2017_a_results.json": "[" * 100_000}), "a.zip is not a zip of JSON"),
     ],
 )
 def test_a_zip_the_server_would_not_take_is_refused(blob: bytes, says: str) -> None:

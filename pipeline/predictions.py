@@ -40,7 +40,7 @@ class Latency:
     decode_ms: float
     """Grouping, and the way back to image pixels."""
     device: str
-    """What it was measured on, e.g. `NVIDIA H200` or `<processor>, 1 thread`."""
+    """What it was measured on, e.g. `NVIDIA H200` or `<processor>, 1 thread`; several are joined by ` + `, sorted."""
     batch: int
 
     @property
@@ -116,7 +116,7 @@ def predict_split(
     return Predictions(
         detections=tuple(sorted(detections, key=lambda d: (d["image_id"], -d["score"]))),
         image_ids=tuple(sorted(index.image_ids)),
-        latency=_latency([part.timings for part in parts], parts[0].device, config.batch),
+        latency=_latency([part.timings for part in parts], {part.device for part in parts}, config.batch),
         pictures=dict(sorted(pictures.items())),
     )
 
@@ -217,7 +217,7 @@ def _join_cluster() -> None:
         raise ConnectionError(f"no Ray cluster answers at {address or 'this machine'} ({error})") from error
 
 
-def _latency(parts: list[Timings], device: str, batch: int) -> Latency:
+def _latency(parts: list[Timings], devices: set[str], batch: int) -> Latency:
     images = max(1, sum(part.images for part in parts))
 
     def each(seconds: Iterator[float]) -> float:
@@ -227,6 +227,6 @@ def _latency(parts: list[Timings], device: str, batch: int) -> Latency:
         resize_ms=each(part.resize for part in parts),
         network_ms=each(part.network for part in parts),
         decode_ms=each(part.decode for part in parts),
-        device=device,
+        device=" + ".join(sorted(devices)),
         batch=batch,
     )

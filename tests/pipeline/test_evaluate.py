@@ -120,6 +120,22 @@ def test_a_piece_that_gets_lost_stops_the_evaluation(
         _predict(checkpoint, shards, SMALL)
 
 
+@pytest.mark.parametrize("last", [0, -1])
+def test_every_device_that_worked_is_named_whichever_was_first(
+    checkpoint: Checkpoint, shards: str, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    def two_kinds(*work: Any) -> Any:
+        done = list(alone(*work))
+        done[last] = dataclasses.replace(done[last], device="Tesla T4")
+        return done
+
+    alone = predictions._in_process
+    monkeypatch.setattr(predictions, "_in_process", two_kinds)
+    device = _predict(checkpoint, shards, SMALL).latency.device
+    assert device.endswith(" thread + Tesla T4")
+    assert device.count(" + ") == 1
+
+
 @pytest.mark.stack
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_cluster_finds_the_same_people_to_the_last_digit(

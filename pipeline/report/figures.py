@@ -1,6 +1,7 @@
 """The report's figures as PNG: precision over recall, AP by class, keypoints, errors and what they cost."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ RUNS = ("#2b62c4", "#e0762f")
 ERRORS = {"good": "#3d9970", "jitter": "#f0c24b", "inversion": "#e0762f", "swap": "#8e5bb5", "miss": "#b8433a"}
 WIDTH = 4.2
 """Inches: narrow enough that the letters can be read on a phone, where a figure is as wide as the screen."""
+NAME_WIDTH = 36
+"""Letters of a model's name in a line of a legend: so many of the widest fit a figure."""
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -139,7 +142,9 @@ def _bars(
     height = 0.78 / len(values)
     for number, row in enumerate(values):
         places = np.arange(len(names)) + (number - (len(values) - 1) / 2) * height
-        axes.barh(places, np.maximum(row, 0), height * 0.92, color=RUNS[number], label=runs[number].name)
+        # wrapped, not cut: long names often differ in their last letters alone
+        label = textwrap.fill(runs[number].name, NAME_WIDTH)
+        axes.barh(places, np.maximum(row, 0), height * 0.92, color=RUNS[number], label=label)
         for place, value in zip(places, row, strict=True):
             text = "none" if limit is not None and value == -1 else f"{value:.3f}"
             axes.text(max(value, 0), place, f" {text}", va="center", fontsize=7.5, color="#333333")
@@ -150,7 +155,7 @@ def _bars(
     else:
         axes.margins(x=0.16)
     if len(values) > 1:
-        axes.legend(fontsize=7.5, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0))
+        axes.figure.legend(fontsize=7.5, loc="outside upper left")
 
 
 def _blank(height: float) -> tuple[Figure, Axes]:

@@ -34,7 +34,7 @@ p {{ margin: 0 0 12px; color: var(--soft); }}
 .tile .second {{ color: var(--second); }}
 .grid {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 14px; }}
 .wide {{ grid-template-columns: repeat(auto-fit, minmax(min(100%, 520px), 1fr)); }}
-figure {{ margin: 0; padding: 14px; }}
+figure {{ margin: 0; padding: 14px; overflow-wrap: anywhere; }}
 img {{ display: block; width: 100%; height: auto; }}
 figcaption {{ color: var(--soft); font-size: .85rem; margin-top: 8px; }}
 .table {{ overflow-x: auto; }}

@@ -22,6 +22,7 @@ from lhrnet.scoring import score
 from pipeline.checkpoint import Checkpoint
 from pipeline.evaluate import EvaluateConfig
 from pipeline.predictions import Latency, Predictions
+from pipeline.report.figures import draw
 from pipeline.report.pictures import image_quality, read_images
 from pipeline.report.report import RunReport, build, gather
 from pipeline.scenes.synthetic import SceneConfig, write_coco
@@ -192,6 +193,22 @@ def test_a_model_that_finds_nobody_gets_a_report_too(one: RunReport, checkpoint:
     assert b"<h2>Worst images</h2>" in build([run])["report.html"]
 
 
+def test_the_longest_names_leave_the_figures_their_room(
+    one: RunReport, two: RunReport, recwarn: pytest.WarningsRecorder
+) -> None:
+    short = {figure.name: figure.png for figure in draw([replace(one, name="a"), replace(two, name="b")])}
+    widest = [replace(run, name=f"{letter * 63}, step 120,000") for run, letter in ((one, "m"), (two, "w"))]
+    for figure in draw(widest):
+        image, plain = (
+            cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR) for png in (figure.png, short[figure.name])
+        )
+        assert image is not None
+        assert plain is not None
+        assert image.shape == plain.shape
+        assert (image[:, -1] == 255).all(), f"{figure.name}: something is cut at the right"
+    assert not [str(warning.message) for warning in recwarn if "layout" in str(warning.message)]
+
+
 PROBE = """<script>addEventListener("load", () => {
   const page = document.querySelector("iframe").contentDocument;
   const all = [...page.querySelectorAll("main *")];
@@ -208,11 +225,13 @@ PROBE = """<script>addEventListener("load", () => {
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install -y chromium")
+@pytest.mark.parametrize("names", [("first run", "second <run>"), (f"{'a' * 63}, step 1", f"{'b' * 63}, step 2")])
 @pytest.mark.parametrize(("width", "columns"), [(390, 1), (1280, 2)])
 def test_the_page_fits_a_phone_and_a_desk(
-    one: RunReport, two: RunReport, tmp_path: Path, width: int, columns: int
+    one: RunReport, two: RunReport, tmp_path: Path, width: int, columns: int, names: tuple[str, str]
 ) -> None:
-    page = build([one, two])["report.html"].decode().replace(' loading="lazy"', "")
+    runs = [replace(run, name=name) for run, name in zip((one, two), names, strict=True)]
+    page = build(runs)["report.html"].decode().replace(' loading="lazy"', "")
     frame = f'<iframe srcdoc="{html.escape(page)}" style="width:{width}px;height:3000px;border:0"></iframe>'
     (tmp_path / "frame.html").write_text(f"<!DOCTYPE html><body>{PROBE}{frame}</body>")
     assert CHROMIUM is not None

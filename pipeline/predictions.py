@@ -190,7 +190,8 @@ def _room(config: EvaluateConfig, nodes: Sequence[Mapping[str, float]]) -> int:
     room = min(config.workers, slots(nodes, cpus=cpus, gpus=gpus)) if cpus or gpus else config.workers
     if room < config.workers and may_grow(nodes, cpus=cpus, gpus=gpus):
         log.warning(
-            "no worker is up: waiting for the cluster to bring %d of %g CPU and %g GPU", config.workers, cpus, gpus
+            "there is room for %d of %d workers of %g CPU and %g GPU: the others work as the cluster brings them",
+            *(room, config.workers, cpus, gpus),
         )
         return config.workers
     if room < 1:

@@ -125,7 +125,7 @@ def test_of_two_commands_at_the_same_time_one_promotes_and_the_other_is_told(con
     assert sorted(codes) == [0, 1], said
     won = json.loads(said[codes.index(0)][0].splitlines()[-1])
     assert (won["moved"]["old"], won["moved"]["new"]) == ("1", won["version"])
-    assert "Nothing was moved" in said[codes.index(1)][1]
+    assert "nothing was moved" in said[codes.index(1)][1].lower(), "it came while the other moved, or after"
     registry = Registry(connect(config.tracking), config.gate.model)
     champion = registry.holder("champion")
     assert champion is not None

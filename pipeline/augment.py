@@ -21,6 +21,7 @@ JPEG: Final = b"\xff\xd8"
 """What a JPEG file begins with."""
 
 ONES: Final = np.ones((64, 64), np.uint8)
+"""Stands for an image of any size, stretched to it: OpenCV places each of its pixels to 1/1024."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +226,7 @@ def _inside(matrix: geometry.Matrix, width: int, height: int, size: int) -> Imag
     """(S, S) 1 where a pixel's centre lies in the image: a warp of ones, which a few pixels give as well as many."""
     (a, b, x), (c, d, y) = matrix.tolist()
     across, down = width / len(ONES), height / len(ONES)
-    stretched = np.array([[a * across, b * down, x], [c * across, d * down, y]])
+    stretched = np.array([[a * across, b * down, x], [c * across, d * down, y]])  # `compose` adds a third to the time
     return geometry.warp(ONES, stretched, (size, size), interpolation=cv2.INTER_NEAREST)
 
 

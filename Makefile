@@ -5,6 +5,7 @@
 #   make test                  the suite, less what is marked slow or gpu; `make slow` runs that too
 #   make faults                the drills: what dies, what that costs, as one table
 #   make bench                 the measurements, as one table and as JSON in .local/bench.json
+#   make gpu                   everything about a GPU in six minutes, into .local/gpu; docs/gpu.md says what it tells
 #   make demo [COCO=folder]    the whole road on this machine: shard, train, evaluate, submit, promote
 #   make demo-search           four settings of the network against each other, on drawn people
 #   make clean                 takes away everything that was made here
@@ -22,7 +23,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test slow faults bench demo demo-search clean
+.PHONY: help setup lint test slow faults bench gpu demo demo-search clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +57,9 @@ faults: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks --out $(LOCAL)/bench.json
+
+gpu: setup
+	$(BIN)/python -m benchmarks gpu --out $(LOCAL)/gpu
 
 demo: setup
 	$(BIN)/python -m infra.demo --dir $(LOCAL) $(if $(COCO),--coco $(COCO)) $(if $(KEEP),--keep)

@@ -3,6 +3,7 @@
 python -m benchmarks                      all of them
 python -m benchmarks losses scoring       some of them
 python -m benchmarks --out bench.json     also written as JSON: versions, machine, rows
+python -m benchmarks gpu --out DIR        everything about a GPU in six minutes; see docs/gpu.md
 """
 
 import argparse
@@ -29,6 +30,10 @@ Row = dict[str, Any]
 
 def main() -> int:
     """Measure what was asked for; 0 if everything could be measured."""
+    if sys.argv[1:2] == ["gpu"]:
+        from benchmarks.gpu.command import main as gpu
+
+        return gpu(sys.argv[2:])
     names = modules()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,7 +60,8 @@ def modules() -> list[str]:
     """Names of the modules here that have a `run`, found without importing what they measure."""
     folder = Path(benchmarks.__file__).parent
     found = (module.name for module in pkgutil.iter_modules([str(folder)]))
-    return sorted(name for name in found if "\ndef run(" in (folder / f"{name}.py").read_text())
+    files = {name: folder / f"{name}.py" for name in found}
+    return sorted(name for name, file in files.items() if file.is_file() and "\ndef run(" in file.read_text())
 
 
 def gather(names: list[str], say: Callable[[str], None]) -> tuple[list[Row], dict[str, str]]:

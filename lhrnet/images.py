@@ -26,6 +26,8 @@ def normalise(images_B3HW: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
         found = f"{images_B3HW.dtype} {tuple(images_B3HW.shape)}"
         raise ValueError(f"images must be uint8 of shape (B, 3, H, W), not {found}")
     device = images_B3HW.device
-    scale = torch.tensor([1 / (255 * s) for s in STD], dtype=dtype, device=device).view(1, 3, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(MEAN, STD, strict=True)], dtype=dtype, device=device).view(1, 3, 1, 1)
+    # filled on the device: a list of numbers would be copied there, and the host would wait for that
+    scale = torch.cat([torch.full((1, 1, 1, 1), 1 / (255 * s), dtype=dtype, device=device) for s in STD], dim=1)
+    shifts = [-m / s for m, s in zip(MEAN, STD, strict=True)]
+    shift = torch.cat([torch.full((1, 1, 1, 1), value, dtype=dtype, device=device) for value in shifts], dim=1)
     return torch.addcmul(shift, images_B3HW.to(dtype), scale)

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from pipeline import checkpoint
 from pipeline.checkpoint import Checkpoint
-from pipeline.config import Config
 from pipeline.order import Cursor
 from pipeline.steps import Stepper
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ def capture(
     *,
     step: int,
     cursor: Cursor,
-    config: Config,
+    config: "Config",
     metrics: Mapping[str, float],
     validated: Mapping[str, float],
 ) -> Checkpoint:
@@ -60,7 +62,7 @@ def capture(
     )
 
 
-def restore(saved: Checkpoint, stepper: Stepper, config: Config) -> Cursor:
+def restore(saved: Checkpoint, stepper: Stepper, config: "Config") -> Cursor:
     """Put a saved state back; where the data goes on.
 
     Raises:
@@ -117,7 +119,7 @@ def newest(run_url: str) -> Checkpoint | None:
     return None
 
 
-def warn_of_changes(before: Mapping[str, Any], config: Config) -> None:
+def warn_of_changes(before: Mapping[str, Any], config: "Config") -> None:
     """Say which settings that decide the order of the images are not those the run began with."""
     now = config.tree()
     for key in ORDER_KEYS:

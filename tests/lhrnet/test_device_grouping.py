@@ -108,11 +108,3 @@ def test_maps_that_do_not_fit_are_refused(heat: tuple[int, ...], tags: tuple[int
 
 def test_no_images_hold_nobody() -> None:
     assert group_on_device(torch.zeros(0, K, 8, 8), torch.zeros(0, K, 1, 8, 8)) == []
-
-
-@pytest.mark.gpu
-def test_a_gpu_finds_the_same() -> None:
-    heat, tags = crowd(4)
-    found = group_on_device(torch.from_numpy(heat).cuda(), torch.from_numpy(tags).cuda())
-    for groups, wanted in zip(found, on_device(heat, tags), strict=True):
-        same(groups, wanted)

@@ -284,20 +284,6 @@ def test_the_whole_loss_compiles_into_one_graph() -> None:
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.gpu
-def test_no_device_synchronisation() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    outputs = tuple(output.detach().cuda().requires_grad_() for output in maps())
-    joints, mask = people().cuda(), all_count().cuda()
-    for mode in ("default", "error"):  # the first round may set the device up
-        torch.cuda.set_sync_debug_mode(mode)
-        try:
-            backward(pose_loss((outputs[0], outputs[1]), joints, mask, FROM_SCRATCH).total)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-
-
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -72,26 +72,6 @@ def test_on_the_cpu_batches_are_passed_on_as_they_are() -> None:
     assert list(feed(iter(batches), CPU)) == batches  # type: ignore[arg-type]
 
 
-@pytest.mark.gpu
-def test_on_a_gpu_batches_arrive_in_order_on_the_device() -> None:
-    from pipeline.stream import Batch
-
-    def batches() -> Any:
-        for n in range(5):
-            images = torch.full((2, 3, 8, 8), n, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
-            yield Batch(images, torch.zeros(2, 30, 17, 3), torch.ones(2, 4, 4), torch.arange(2), Cursor(0, n))
-        raise ValueError("the shard is damaged")
-
-    arrived = feed(batches(), torch.device("cuda"))
-    for n in range(5):
-        batch = next(arrived)
-        assert batch.images.is_cuda
-        assert batch.images.is_contiguous(memory_format=torch.channels_last)
-        assert (batch.images == n).all()
-    with pytest.raises(ValueError, match="damaged"):
-        next(arrived)
-
-
 def test_gathered_statistics_are_the_networks_own() -> None:
     first = torch.nn.BatchNorm1d(3)
     network = torch.nn.Sequential(first, torch.nn.Sequential(torch.nn.BatchNorm1d(2)))

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lhrnet.coco import MAX_DETECTIONS
-from lhrnet.grouping import REFERENCE, GroupingConfig, group
-from lhrnet.scoring import score
+from lhrnet.decoder.grouping import REFERENCE, GroupingConfig, group
+from lhrnet.metrics.coco_eval import score
 
 FOLDER = Path(os.environ.get("LHRNET_GOLDEN", Path(__file__).resolve().parent.parent / "../shared/golden"))
 DEFAULT = GroupingConfig()

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 from benchmarks.scoring import result
-from lhrnet.errors import split_errors
-from lhrnet.matching import bootstrap, by_crowding, match
+from lhrnet.metrics.errors import split_errors
+from lhrnet.metrics.matching import bootstrap, by_crowding, match
 
 RESAMPLES = 1000
 """The gate's default."""

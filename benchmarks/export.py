@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from benchmarks.grouping import scene
 from benchmarks.timing import median_ms
-from lhrnet.grouping import group
-from lhrnet.images import normalise
+from lhrnet.decoder.grouping import group
 from lhrnet.network import ModelConfig, create_model, deploy
-from pipeline.export import PixelForm, to_onnx, with_card
-from pipeline.onnx_session import OnnxNetwork, describe
-from pipeline.quantise import quantise
+from lhrnet.normalise import normalise
+from pipeline.serving.export import PixelForm, to_onnx, with_card
+from pipeline.serving.onnx_network import OnnxNetwork, describe
+from pipeline.serving.quantise import quantise
 
 R, SIZE = -2, 448
 PEER, PEER_SIZE = "efficienthrnet-h-3", 416

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from benchmarks.timing import median_ms
 from lhrnet.coco import K
-from lhrnet.grouping import GroupingConfig, group, group_batch
-from lhrnet.peaks import Floats, find_peaks
+from lhrnet.decoder.grouping import GroupingConfig, group, group_batch
+from lhrnet.decoder.peaks import Floats, find_peaks
 
 REFERENCE_MS = {
     112: {1: 12, 5: 20, 10: 15, 20: 27, 30: 89},

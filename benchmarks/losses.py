@@ -7,8 +7,8 @@ from torch import Tensor
 
 from benchmarks.timing import median_ms
 from lhrnet.coco import MAX_PEOPLE, K
-from lhrnet.losses import LossConfig, pose_loss, tag_loss
-from lhrnet.targets import tag_indices
+from lhrnet.losses.pose_loss import LossConfig, pose_loss, tag_loss
+from lhrnet.losses.targets import tag_indices
 
 BATCH = 16
 REFERENCE_MS = {(112, 3): 89, (112, 30): 498, (224, 3): 684, (224, 30): 2274}

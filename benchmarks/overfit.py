@@ -47,9 +47,9 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="a.b=value")
     asked = parser.parse_intermixed_args()
 
-    from pipeline.config import load
-    from pipeline.sharding import make_plans, serial, write_split
-    from pipeline.training import train
+    from pipeline.config.tree import load
+    from pipeline.runs.loop import train
+    from pipeline.sharding.write import make_plans, serial, write_split
 
     with tempfile.TemporaryDirectory() as scratch:
         images, people = squares(asked.coco, Path(scratch) / "coco")

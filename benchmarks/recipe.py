@@ -46,7 +46,7 @@ def draw_shards(folder: Path, train_images: int, val_images: int) -> Path:
     begun = time.perf_counter()
     drawn = write_coco(folder / "drawn", train=train_images, val=val_images)
     print(f"drew {train_images + val_images} scenes in {time.perf_counter() - begun:.0f} s", flush=True)
-    from pipeline.sharding import make_plans, serial, write_split
+    from pipeline.sharding.write import make_plans, serial, write_split
 
     for plan in make_plans(str(drawn), str(folder / "shards"), SPLITS):
         write_split(plan, runner=serial)
@@ -67,8 +67,8 @@ def _alone(folder: Path, shards: Path, seed: int, threads: int) -> list[str]:
 
 
 def _row(overrides: list[str]) -> list[float]:
-    from pipeline.config import load
-    from pipeline.training import train
+    from pipeline.config.tree import load
+    from pipeline.runs.loop import train
 
     config = load(DEMO, overrides)
     outcome = train(config)

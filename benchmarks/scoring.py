@@ -12,8 +12,8 @@ from pycocotools.cocoeval import COCOeval
 
 from benchmarks.timing import median_ms
 from lhrnet.coco import MAX_DETECTIONS, K
-from lhrnet.errors import split_errors
-from lhrnet.scoring import image_oks, score
+from lhrnet.metrics.coco_eval import image_oks, score
+from lhrnet.metrics.errors import split_errors
 
 IMAGES, PEOPLE = 5000, 11000
 NOISE = (2.0, 8.0, 30.0)

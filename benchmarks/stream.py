@@ -27,8 +27,8 @@ FOLDER = Path(os.environ.get("COCO_MINI", Path(__file__).resolve().parent.parent
 def run() -> list[dict[str, Any]]:
     """Measure; takes about two minutes and 400 MB of disk."""
     from infra.stack import Stack
-    from pipeline import storage
-    from pipeline.sharding import make_plans, write_split
+    from pipeline.sharding.write import make_plans, write_split
+    from pipeline.storage import store
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -43,7 +43,7 @@ def run() -> list[dict[str, Any]]:
             os.environ.update(stack.env)
             remote = "s3://lhrnet/benchmark/train2017"
             for path in local.iterdir():
-                storage.put_file(path, f"{remote}/{path.name}")
+                store.put_file(path, f"{remote}/{path.name}")
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
                 rates = pool.submit(rounds, str(local), remote, str(folder / "cache")).result()
                 memory = pool.submit(worker_memory, remote).result()
@@ -93,8 +93,8 @@ def _bare(url: str) -> Callable[[], float]:
     import cv2
 
     from lhrnet import geometry
-    from pipeline.augment import AugmentConfig, decode, draw_matrix
-    from pipeline.shards import read_index
+    from pipeline.data.augment import AugmentConfig, decode, draw_matrix
+    from pipeline.data.index import read_index
 
     cv2.setNumThreads(0)
     raws = itertools.cycle(list(_raw(url, read_index(url))))
@@ -114,7 +114,7 @@ def _bare(url: str) -> Callable[[], float]:
 
 
 def _raw(url: str, index: Any) -> Iterator[Any]:
-    from pipeline.reader import open_shard, read_shard
+    from pipeline.data.reader import open_shard, read_shard
 
     for shard in index.shards[:8]:
         yield from read_shard(open_shard(url, shard), shard.name, shard.image_ids)
@@ -135,8 +135,8 @@ def _streamed(url: str, options: dict[str, Any]) -> Callable[[], float]:
 
 
 def _stream(url: str, loaders: int, options: dict[str, Any]) -> Any:
-    from pipeline.augment import AugmentConfig
-    from pipeline.stream import StreamConfig, TrainStream
+    from pipeline.data.augment import AugmentConfig
+    from pipeline.data.stream import StreamConfig, TrainStream
 
     config = StreamConfig(lanes=LANES, loader_workers=loaders, window=WINDOW, images="all", **options)
     return TrainStream(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmarks.timing import median_ms
 from lhrnet.coco import MAX_PEOPLE, K
-from lhrnet.targets import CENTRES, render_heatmaps, tag_indices
+from lhrnet.losses.targets import CENTRES, render_heatmaps, tag_indices
 
 BATCH = 16
 SIGMA = 2

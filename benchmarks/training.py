@@ -24,19 +24,19 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from lhrnet.images import normalise
-from lhrnet.losses import pose_loss
+from lhrnet.losses.pose_loss import pose_loss
 from lhrnet.network import create_model, profile
-from pipeline.config import Config, parse
-from pipeline.gauges import Gauges
-from pipeline.optimise import create_optimiser
-from pipeline.progress import Progress
+from lhrnet.normalise import normalise
+from pipeline.cluster.world import World
+from pipeline.config.tree import Config, parse
+from pipeline.data.stream import Batch
+from pipeline.runs.loop import Run
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding import make_plans, serial, write_split
-from pipeline.stream import Batch
-from pipeline.training import Run
-from pipeline.watch import Watch
-from pipeline.world import World
+from pipeline.sharding.write import make_plans, serial, write_split
+from pipeline.tracking.gauges import Gauges
+from pipeline.tracking.monitor import Watch
+from pipeline.tracking.progress import Progress
+from pipeline.training.optimiser import create_optimiser
 
 BLOCK, BLOCKS, BATCHES = 8, 7, 4
 PEAK_BF16 = {"H200": 989e12, "H100": 989e12, "A100": 312e12}

@@ -115,11 +115,11 @@ def submit(step: Step, stack: Stack, console: Console) -> dict[str, Any]:
 
 def save_files(url: str, to: Path) -> Path:
     """Copy the files of a folder in storage to a local one, and return that."""
-    from pipeline import storage
+    from pipeline.storage import store
 
     to.mkdir(parents=True, exist_ok=True)
-    for name in storage.listing(url):
-        storage.fetch(storage.join(url, name), to / Path(name).name)
+    for name in store.listing(url):
+        store.fetch(store.join(url, name), to / Path(name).name)
     return to
 
 

@@ -20,7 +20,7 @@ CHATTER = re.compile(
 )
 ACTOR = re.compile(r"(?:\x1b\[\d+m)*\((\w+) [^)]*pid=[^)]*\)(?:\x1b\[\d+m)* ")
 PROGRESS = re.compile(r".*: [\d,]+(/[\d,]+)? \w+, ")
-"""What `pipeline.progress` writes; of all that Ray's actors say, only these lines are shown."""
+"""What `pipeline.tracking.progress` writes; of all that Ray's actors say, only these lines are shown."""
 
 
 class JobError(RuntimeError):

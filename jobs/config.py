@@ -21,8 +21,8 @@ def config(
     """
     import json
 
-    from pipeline.config import load
-    from pipeline.config_reference import reference as explained
+    from pipeline.config.reference import reference as explained
+    from pipeline.config.tree import load
 
     if reference:
         print(explained(), end="")

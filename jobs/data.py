@@ -19,9 +19,9 @@ def verify(url: Url, workers: Annotated[int, typer.Option(help="Shards read at o
 
     Example: lhrnet data verify s3://lhrnet/shards/coco
     """
-    from pipeline.progress import Progress
-    from pipeline.shards import read_index, splits, unfinished
-    from pipeline.verify import verify as verify_split
+    from pipeline.data.index import read_index, splits, unfinished
+    from pipeline.sharding.verify import verify as verify_split
+    from pipeline.tracking.progress import Progress
 
     faults = 0
     for split, place in splits(url).items():
@@ -65,8 +65,8 @@ def stats(
     from rich.markup import escape
     from rich.table import Table
 
-    from pipeline.dataset_stats import plot, statistics
-    from pipeline.shards import splits
+    from pipeline.data.index import splits
+    from pipeline.sharding.stats import plot, statistics
 
     for split, place in splits(url).items():
         counted = statistics(place)
@@ -91,9 +91,9 @@ def show(
 
     Example: lhrnet data show s3://lhrnet/shards/coco/train2017 --out /tmp/show
     """
-    from pipeline.augment import AugmentConfig
-    from pipeline.dataset_show import show as show_split
-    from pipeline.shards import splits
+    from pipeline.data.augment import AugmentConfig
+    from pipeline.data.index import splits
+    from pipeline.data.show import show as show_split
 
     places = splits(url)
     if len(places) > 1:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.doctor import Needs
+    from pipeline.runs.doctor import Needs
 
 
 def doctor(
@@ -35,14 +35,14 @@ def doctor(
     import os
     from dataclasses import asdict
 
-    from pipeline.doctor import examine, report
+    from pipeline.runs.doctor import examine, report
 
     settings, command = split(arguments or [])
     needs = _needs(config, settings, command, storage)
     findings = examine(needs, "driver")
     if not here and needs.workers:
-        from pipeline.doctor_workers import no_cluster, not_asked, visit
-        from pipeline.launch import connect_to_ray
+        from pipeline.runs.doctor_workers import no_cluster, not_asked, visit
+        from pipeline.runs.launch import connect_to_ray
 
         try:
             connect_to_ray()
@@ -74,8 +74,8 @@ def _needs(config: str, settings: list[str], command: list[str], storage: str) -
     import os
     from dataclasses import replace
 
-    from pipeline.config import load
-    from pipeline.doctor import Needs, needs_of
+    from pipeline.config.tree import load
+    from pipeline.runs.doctor import Needs, needs_of
 
     verb = command[1] if len(command) > 1 and command[0].rsplit("/", 1)[-1] == "lhrnet" else ""
     for flag in ("-c", "--config"):

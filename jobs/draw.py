@@ -21,8 +21,8 @@ def draw(
 
     Example: lhrnet draw /tmp/drawn --train 800 --val 50
     """
-    from pipeline.progress import Progress
     from pipeline.scenes.synthetic import SceneConfig, is_drawn, write_coco
+    from pipeline.tracking.progress import Progress
 
     config = SceneConfig(size=size)
     if is_drawn(folder, train=train, val=val, test=test, seed=seed, config=config):

@@ -33,25 +33,27 @@ def evaluate(
     import json
 
     from jobs.arguments import split_arguments
-    from pipeline import checkpoint, recording, scored, storage
-    from pipeline.config import load
-    from pipeline.progress import Progress
-    from pipeline.shards import read_index
+    from pipeline.checkpoints import checkpoint
+    from pipeline.config.tree import load
+    from pipeline.data.index import read_index
+    from pipeline.evaluation import evaluate, outputs
+    from pipeline.storage import store
+    from pipeline.tracking.progress import Progress
 
     given, overrides = split_arguments(arguments)
     settings = load(config, [*overrides, *([f"evaluate.protocol={protocol}"] if protocol else [])])
     model = checkpoint.load(given[0] if given else settings.run_url)
-    record = recording.RunRecord(settings.tracking, model.config) if settings.tracking.enabled else None
+    record = outputs.RunRecord(settings.tracking, model.config) if settings.tracking.enabled else None
     index = read_index(settings.data.val)
     with Progress(index.images, f"evaluate {index.split} ({settings.evaluate.protocol})") as progress:
-        found = scored.evaluate(model, settings.data.val, settings.evaluate, index=index, progress=progress.advance)
-    label = recording.label(settings.evaluate, model)
+        found = evaluate.evaluate(model, settings.data.val, settings.evaluate, index=index, progress=progress.advance)
+    label = outputs.label(settings.evaluate, model)
     folder = f"evaluation/{index.split}-{label}"
-    out = out or storage.join(recording.home(model, settings.run_url), folder, f"step-{model.step:08d}")
-    content = recording.files(found)
-    recording.write(out, content)
+    out = out or store.join(outputs.home(model, settings.run_url), folder, f"step-{model.step:08d}")
+    content = outputs.files(found)
+    outputs.write(out, content)
     if record:
-        record.metrics(recording.metrics(found, label), model.step)
+        record.metrics(outputs.metrics(found, label), model.step)
         record.artifacts(folder, content)
     result = found.as_dict() | {"out": out, "run": record.page if record else None}
     if as_json:

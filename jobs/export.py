@@ -37,11 +37,11 @@ def export(
     from rich.console import Console
     from rich.markup import escape
 
-    from pipeline import export as exporting
-    from pipeline import quantise
-    from pipeline.onnx_session import OnnxNetwork, is_onnx
-    from pipeline.progress import Progress
-    from pipeline.validation import validate
+    from pipeline.evaluation.validate import validate
+    from pipeline.serving import export as exporting
+    from pipeline.serving import quantise
+    from pipeline.serving.onnx_network import OnnxNetwork, is_onnx
+    from pipeline.tracking.progress import Progress
 
     if not is_onnx(out):
         raise ValueError(f"--out {out} must end in .onnx")

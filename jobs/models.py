@@ -20,9 +20,9 @@ def models(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.config import load
-    from pipeline.registry import Registry
-    from pipeline.tracking import connect
+    from pipeline.config.tree import load
+    from pipeline.release.registry import Registry
+    from pipeline.tracking.mlflow_run import connect
 
     settings = load(config, overrides or [])
     registry = Registry(connect(settings.tracking), settings.gate.model)

@@ -43,10 +43,10 @@ def predict(
     from rich.markup import escape
     from rich.table import Table
 
-    from pipeline.footage import count as count_pictures
-    from pipeline.predictor import Predictor
-    from pipeline.progress import Progress
-    from pipeline.showing import show
+    from pipeline.serving.predict_files import show
+    from pipeline.serving.predictor import Predictor
+    from pipeline.serving.sources import count as count_pictures
+    from pipeline.tracking.progress import Progress
 
     total = min((n for n in (count_pictures(sources), most) if n is not None), default=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

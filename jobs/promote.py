@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.promotion import Outcome
+    from pipeline.release.promotion import Outcome
 
 
 def promote(
@@ -32,8 +32,8 @@ def promote(
     from dataclasses import asdict
 
     from jobs.arguments import split_arguments
-    from pipeline import promotion
-    from pipeline.config import load
+    from pipeline.config.tree import load
+    from pipeline.release import promotion
 
     given, overrides = split_arguments(arguments)
     settings = load(config, overrides)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.checkpoint import Checkpoint
+    from pipeline.checkpoints.checkpoint import Checkpoint
 
 
 def report(
@@ -32,31 +32,35 @@ def report(
     Example: lhrnet report -c jobs/configs/demo.yaml s3://lhrnet/runs/first s3://lhrnet/runs/second
     """
     from jobs.arguments import split_arguments
-    from pipeline import checkpoint, recording, scored, storage
-    from pipeline.config import load
-    from pipeline.progress import Progress
-    from pipeline.report import report as reports
-    from pipeline.shards import read_index
+    from pipeline.checkpoints import checkpoint
+    from pipeline.config.tree import load
+    from pipeline.data.index import read_index
+    from pipeline.evaluation import evaluate, outputs
+    from pipeline.evaluation.report import report as reports
+    from pipeline.storage import store
+    from pipeline.tracking.progress import Progress
 
     given, overrides = split_arguments(arguments, most=2)
     settings = load(config, overrides)
     models = [checkpoint.load(url) for url in given or [settings.run_url]]
-    record = recording.RunRecord(settings.tracking, models[0].config) if settings.tracking.enabled else None
+    record = outputs.RunRecord(settings.tracking, models[0].config) if settings.tracking.enabled else None
     index = read_index(settings.data.val)
     runs = []
     for model in models:
         name = f"{_name(model)}, step {model.step:,}"
         with Progress(index.images, f"evaluate {name}") as progress:
-            found = scored.evaluate(model, settings.data.val, settings.evaluate, index=index, progress=progress.advance)
+            found = evaluate.evaluate(
+                model, settings.data.val, settings.evaluate, index=index, progress=progress.advance
+            )
         runs.append(reports.gather(name, found, model, pictures=pictures))
     content = reports.build(runs)
     against = f"-against-{_name(models[1])}-step-{models[1].step:08d}" if len(models) > 1 else ""
-    label = recording.label(settings.evaluate, models[0])
+    label = outputs.label(settings.evaluate, models[0])
     folder = f"report/{index.split}-{label}-step-{models[0].step:08d}{against}"
-    out = out or storage.join(recording.home(models[0], settings.run_url), folder)
-    recording.write(out, content)
+    out = out or store.join(outputs.home(models[0], settings.run_url), folder)
+    outputs.write(out, content)
     reports.remove_stale(out, content)
-    typer.echo(f"report: {storage.join(out, 'report.html')}")
+    typer.echo(f"report: {store.join(out, 'report.html')}")
     if record:
         record.artifacts(folder, content)
         typer.echo(f"run: {record.page}")

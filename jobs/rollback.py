@@ -16,8 +16,8 @@ def rollback(
 
     Example: lhrnet rollback -c jobs/configs/demo.yaml --reason "misses people in profile"
     """
-    from pipeline.config import load
-    from pipeline.promotion import rollback as roll_back
+    from pipeline.config.tree import load
+    from pipeline.release.promotion import rollback as roll_back
 
     settings = load(config, overrides or [])
     entry = roll_back(settings, reason)

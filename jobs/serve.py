@@ -28,14 +28,15 @@ def serve(
     """
     from rich.console import Console
 
-    from pipeline import page_runtime, storage
-    from pipeline.onnx_session import OnnxNetwork, is_onnx
-    from pipeline.page_server import PageServer, content
-    from pipeline.progress import Progress
+    from pipeline.serving.onnx_network import OnnxNetwork, is_onnx
+    from pipeline.serving.page import runtime as page_runtime
+    from pipeline.serving.page.server import PageServer, content
+    from pipeline.storage import store
+    from pipeline.tracking.progress import Progress
 
     if not is_onnx(model):
         raise ValueError(f"--model {model} is not an exported network: make one with `lhrnet export {model}`")
-    file = storage.read_bytes(model)
+    file = store.read_bytes(model)
     card = OnnxNetwork(file, model).card
     if picture is not None and not picture.is_file():
         raise FileNotFoundError(f"there is no picture {picture}")

@@ -26,10 +26,10 @@ def shard(
 
     Example: lhrnet shard ~/coco s3://lhrnet/shards/coco --split val2017
     """
-    from pipeline.progress import Progress
-    from pipeline.shard_runners import choose
-    from pipeline.sharding import ProblemsError, describe, make_plans, write_split
-    from pipeline.source import present
+    from pipeline.sharding.runners import choose
+    from pipeline.sharding.source import present
+    from pipeline.sharding.write import ProblemsError, describe, make_plans, write_split
+    from pipeline.tracking.progress import Progress
 
     runner = choose(ray=ray, workers=workers)
     refused: list[str] = []

@@ -37,13 +37,15 @@ def submit(
     from rich.console import Console
 
     from jobs.arguments import split_arguments
-    from pipeline import checkpoint, recording, storage, submission
-    from pipeline.config import load
-    from pipeline.predictions import predict_split
-    from pipeline.progress import Progress
-    from pipeline.rehearsal import check_split, check_whole, score_zip
-    from pipeline.scored import describe_data, describe_protocol
-    from pipeline.shards import read_index
+    from pipeline.checkpoints import checkpoint
+    from pipeline.config.tree import load
+    from pipeline.data.index import read_index
+    from pipeline.evaluation import outputs, submission
+    from pipeline.evaluation.evaluate import describe_data, describe_protocol
+    from pipeline.evaluation.predictions import predict_split
+    from pipeline.evaluation.rehearsal import check_split, check_whole, score_zip
+    from pipeline.storage import store
+    from pipeline.tracking.progress import Progress
 
     given, overrides = split_arguments(arguments)
     settings = load(config, overrides)
@@ -57,13 +59,13 @@ def submit(
     if not partial:
         check_whole(index, url)
     model = checkpoint.load(given[0] if given else settings.run_url)
-    record = recording.RunRecord(settings.tracking, model.config) if settings.tracking.enabled else None
+    record = outputs.RunRecord(settings.tracking, model.config) if settings.tracking.enabled else None
     with Progress(index.images, f"submit {index.split} ({settings.evaluate.protocol})") as progress:
         found = predict_split(model, url, index, settings.evaluate, progress=progress.advance)
     ids = frozenset(index.image_ids)
     blob = submission.pack(found.detections, split=split, name=name, image_ids=ids)
-    place = storage.join(out or storage.join(recording.home(model, settings.run_url), "submissions"), file)
-    storage.write_bytes(place, blob)
+    place = store.join(out or store.join(outputs.home(model, settings.run_url), "submissions"), file)
+    store.write_bytes(place, blob)
     about: dict[str, Any] = {
         "file": place,
         "bytes": len(blob),
@@ -75,7 +77,7 @@ def submit(
         "step": model.step,
     }
     if val:
-        about["scores"] = score_zip(storage.read_bytes(place), url, place).as_dict()
+        about["scores"] = score_zip(store.read_bytes(place), url, place).as_dict()
     if record:
         about |= {"run": record.page, "version": _version(record, settings.gate.model, model.sha256)}
         content = {file: blob, file.removesuffix(".zip") + ".about.json": json.dumps(about, indent=1).encode()}
@@ -97,8 +99,8 @@ def submit(
 
 def _version(record: object, model: str, sha256: str) -> str:
     """The registered version made of a checkpoint; empty where there is none."""
-    from pipeline.recording import RunRecord
-    from pipeline.registry import Registry
+    from pipeline.evaluation.outputs import RunRecord
+    from pipeline.release.registry import Registry
 
     assert isinstance(record, RunRecord)
     versions = Registry(record.mlflow, model).versions()

@@ -24,8 +24,8 @@ def train(
     import json
     from dataclasses import asdict
 
-    from pipeline import launch
-    from pipeline.config import load
+    from pipeline.config.tree import load
+    from pipeline.runs import launch
 
     settings = load(config, overrides or [])
     result = asdict((launch.run_here if here else launch.run_on_ray)(settings))

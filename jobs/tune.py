@@ -27,8 +27,8 @@ def tune(
     """
     import json
 
-    from pipeline.config import load
-    from pipeline.search.search import search
+    from pipeline.config.tree import load
+    from pipeline.search.tuner import search
 
     found = search(load(config, overrides or []))
     if as_json:

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lhrnet.coco import FLIP_INDEX, K
-from lhrnet.device_grouping import group_on_device
+from lhrnet.decoder.device_grouping import group_on_device
+from lhrnet.decoder.grouping import GroupingConfig, Groups, group_batch
 from lhrnet.geometry import Matrix, compose, fit, input_size, inverse, warp
-from lhrnet.grouping import GroupingConfig, Groups, group_batch
-from lhrnet.images import normalise
+from lhrnet.normalise import normalise
 from lhrnet.person import Person
 
 Image = NDArray[np.uint8]

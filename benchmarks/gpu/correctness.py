@@ -13,11 +13,11 @@ from benchmarks.gpu.limit import Limit
 from benchmarks.gpu.parts import Put, Setup
 from benchmarks.gpu.work import new_stepper, noise_batch
 from lhrnet.coco import K
-from lhrnet.device_grouping import group_on_device
-from lhrnet.losses import FROM_SCRATCH, LossConfig, pose_loss
+from lhrnet.decoder.device_grouping import group_on_device
+from lhrnet.losses.pose_loss import FROM_SCRATCH, LossConfig, pose_loss
+from lhrnet.losses.targets import render_heatmaps
 from lhrnet.network import ModelConfig
-from lhrnet.targets import render_heatmaps
-from pipeline.steps import Stepper
+from pipeline.training.stepper import Stepper
 
 CPU = torch.device("cpu")
 Check = Callable[[Setup], dict[str, Any]]
@@ -171,8 +171,8 @@ def resumed_run(setup: Setup) -> dict[str, Any]:
     """A run that was broken off and resumed ends in the same weights, bit for bit."""
     from types import SimpleNamespace
 
-    from pipeline import state
-    from pipeline.order import Cursor
+    from pipeline.data.order import Cursor
+    from pipeline.runs import state
 
     settings: dict[str, Any] = {"seed": 0, "data": {"train": ""}, "train": {"global_batch": 4}}
     settings["stream"] = {"lanes": 1, "window": 1, "images": "all"}

@@ -15,10 +15,10 @@ from benchmarks.gpu.parts import Put, Setup
 from benchmarks.gpu.scenes import wait_for
 from benchmarks.gpu.work import new_stepper, noise_batch
 from lhrnet.network import ModelConfig
-from pipeline.augment import AugmentConfig
-from pipeline.feed import feed
-from pipeline.steps import Stepper, timed
-from pipeline.stream import Batch, StreamConfig, TrainStream
+from pipeline.data.augment import AugmentConfig
+from pipeline.data.prefetch import feed
+from pipeline.data.stream import Batch, StreamConfig, TrainStream
+from pipeline.training.stepper import Stepper, timed
 
 LANES = 24
 

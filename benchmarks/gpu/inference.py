@@ -10,12 +10,12 @@ from torch import nn
 from benchmarks.gpu.limit import Limit, time_calls
 from benchmarks.gpu.parts import Put, Setup
 from benchmarks.gpu.scenes import wait_for
-from lhrnet.device_grouping import group_on_device
-from lhrnet.grouping import group_batch
-from lhrnet.images import normalise
+from lhrnet.decoder.device_grouping import group_on_device
+from lhrnet.decoder.grouping import group_batch
 from lhrnet.inference import Timings, network_maps, predict
 from lhrnet.network import ModelConfig, create_model, deploy
-from pipeline.samples import read_samples
+from lhrnet.normalise import normalise
+from pipeline.data.samples import read_samples
 
 
 def run(setup: Setup, limit: Limit, put: Put) -> None:

@@ -15,12 +15,12 @@ from benchmarks.gpu.parts import Put, Setup
 from benchmarks.gpu.scenes import wait_for
 from benchmarks.gpu.work import new_stepper
 from lhrnet.network import ModelConfig
-from pipeline.augment import AugmentConfig
-from pipeline.feed import feed
-from pipeline.optimise import OptimConfig
-from pipeline.steps import Stepper, timed
-from pipeline.stream import StreamConfig, TrainStream
-from pipeline.validation import validate
+from pipeline.data.augment import AugmentConfig
+from pipeline.data.prefetch import feed
+from pipeline.data.stream import StreamConfig, TrainStream
+from pipeline.evaluation.validate import validate
+from pipeline.training.optimiser import OptimConfig
+from pipeline.training.stepper import Stepper, timed
 
 LANES = 48
 SCORING = 15.0

@@ -22,7 +22,7 @@ from benchmarks.gpu.limit import Limit, synchronise
 from benchmarks.gpu.parts import Put, Setup
 from benchmarks.gpu.work import new_stepper, noise_batch
 from lhrnet.network import ModelConfig
-from pipeline.world import World
+from pipeline.cluster.world import World
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

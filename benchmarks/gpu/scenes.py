@@ -60,8 +60,8 @@ def draw(folder: Path, size: int, train: int, val: int, workers: int) -> None:
     drawn = write_coco(folder / "coco", train=train, val=val, config=SceneConfig(size=size), workers=workers)
     print(f"{folder.name}: drew {train + val} scenes in {time.perf_counter() - begun:.1f} s", flush=True)
     begun = time.perf_counter()
-    from pipeline.shard_runners import choose
-    from pipeline.sharding import make_plans, write_split
+    from pipeline.sharding.runners import choose
+    from pipeline.sharding.write import make_plans, write_split
 
     for plan in make_plans(str(drawn), str(folder / "shards"), SPLITS, per_shard=64):
         write_split(plan, runner=choose(ray=False, workers=workers))

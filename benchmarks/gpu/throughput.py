@@ -16,10 +16,10 @@ from benchmarks.gpu.limit import Limit, synchronise, time_calls
 from benchmarks.gpu.parts import Put, Setup
 from benchmarks.gpu.work import new_stepper, noise_batch, peak_memory
 from benchmarks.gpu.worker import clear
-from lhrnet.losses import pose_loss
+from lhrnet.losses.pose_loss import pose_loss
 from lhrnet.network import ModelConfig, profile
-from pipeline.steps import Stepper
-from pipeline.stream import Batch
+from pipeline.data.stream import Batch
+from pipeline.training.stepper import Stepper
 
 LIGHT = "lightweight-hrnet"
 

@@ -8,12 +8,12 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.gpu.limit import Limit, synchronise, time_calls
 from benchmarks.gpu.parts import Put, Setup
 from benchmarks.gpu.work import new_stepper, noise_batch
-from lhrnet.losses import pose_loss
+from lhrnet.losses.pose_loss import pose_loss
+from lhrnet.losses.targets import render_heatmaps
 from lhrnet.network import ModelConfig
-from lhrnet.targets import render_heatmaps
-from pipeline.feed import to_device
-from pipeline.steps import Stepper
-from pipeline.stream import Batch
+from pipeline.data.prefetch import to_device
+from pipeline.data.stream import Batch
+from pipeline.training.stepper import Stepper
 
 STEPS = 4
 

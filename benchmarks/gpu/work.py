@@ -5,14 +5,14 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.parts import Setup
-from lhrnet.losses import FROM_SCRATCH
+from lhrnet.losses.pose_loss import FROM_SCRATCH
 from lhrnet.network import ModelConfig, create_model
-from pipeline.optimise import OptimConfig
-from pipeline.order import Cursor
-from pipeline.plan import TrainConfig, plan_steps
-from pipeline.steps import Stepper
-from pipeline.stream import Batch
-from pipeline.world import World
+from pipeline.cluster.world import World
+from pipeline.data.order import Cursor
+from pipeline.data.stream import Batch
+from pipeline.training.optimiser import OptimConfig
+from pipeline.training.step_plan import TrainConfig, plan_steps
+from pipeline.training.stepper import Stepper
 
 MANY = 1_000_000
 """Steps of a run that is not meant to end."""

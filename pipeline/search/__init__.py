@@ -1,0 +1,1 @@
+"""Which settings are best? Ray Tune over r, CEM variants and more."""

@@ -7,19 +7,19 @@ from typing import Any
 
 from lhrnet.network import ModelConfig
 from lhrnet.network.spec import input_side
-from pipeline import storage
-from pipeline.config import Config
-from pipeline.latency import NetworkLatency, network_latency
-from pipeline.progress import track
-from pipeline.scored import count
-from pipeline.search.children import Children
+from pipeline.config.search_space import Setting
+from pipeline.config.tree import Config
+from pipeline.data.index import read_index
+from pipeline.evaluation.evaluate import count
 from pipeline.search.figure import picture
-from pipeline.search.page import page
+from pipeline.search.latency import NetworkLatency, network_latency
+from pipeline.search.markdown import page
 from pipeline.search.record import Record
-from pipeline.search.space import Setting
 from pipeline.search.table import Cost, Row, best_at, choose, gains, rows
 from pipeline.search.trial import record_config, search_url, with_setting
-from pipeline.shards import read_index
+from pipeline.search.trial_runs import Children
+from pipeline.storage import store
+from pipeline.tracking.progress import track
 
 COCO_VAL_IMAGES = 5000
 CHOSEN = "chosen.yaml"
@@ -68,7 +68,7 @@ def answer(
     failures = [f"{record.name}: {record.error}" for record in records if record.state == "failed"]
     images = min(config.train.validate_images or index.images, index.images)
     on = f"{index.dataset} {index.split} ({images:,} images, protocol {config.evaluate.protocol})"
-    folder = storage.join(search_url(config), "answer")
+    folder = store.join(search_url(config), "answer")
     summary = {
         "name": config.name,
         "scored_on": on,
@@ -93,9 +93,9 @@ def answer(
     if chosen:
         files[CHOSEN] = chosen_yaml(config, chosen.setting).encode()
     else:  # what an answer before chose, such as under other ceilings, is no part of this one
-        storage.delete(storage.join(folder, CHOSEN))
+        store.delete(store.join(folder, CHOSEN))
     for name, data in files.items():
-        storage.write_bytes(storage.join(folder, name), data)
+        store.write_bytes(store.join(folder, name), data)
     for record in records:
         children.settle(record, latency_ms=costs[record.name].latency_ms if record.name in costs else None)
     figures = {"trials": float(len(records))}

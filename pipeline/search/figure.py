@@ -8,8 +8,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.paper import PAPER
-from pipeline.report.figures import STYLE
+from pipeline.evaluation.report.figures import STYLE
+from pipeline.search.paper import PAPER
 from pipeline.search.table import Row, front
 
 LOOKS = {

@@ -12,8 +12,8 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from pipeline.config.search_space import Range, SearchConfig, Setting, label
 from pipeline.search.record import Record
-from pipeline.search.space import Range, SearchConfig, Setting, label
 from pipeline.search.trial import METRIC
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline import storage
+from pipeline.storage import store
 
 State = Literal["running", "finished", "pruned", "failed"]
 
@@ -81,11 +81,11 @@ class Records:
             ValueError: a file is no record.
             ConnectionError: the store does not answer.
         """
-        folder = storage.join(url, "records")
+        folder = store.join(url, "records")
         found = cls(url)
-        for name in sorted(storage.listing(folder)):
+        for name in sorted(store.listing(folder)):
             if not name.startswith(".") and name.endswith(".json"):  # others are halves that a killed writer left
-                record = _read(storage.join(folder, name))
+                record = _read(store.join(folder, name))
                 found.by_name[record.name] = record
         return found
 
@@ -105,7 +105,7 @@ class Records:
     def write(self, record: Record) -> None:
         """Keep a record, in memory and in storage."""
         self.by_name[record.name] = record
-        storage.write_bytes(_place(self.url, record.name), json.dumps(asdict(record), indent=1).encode())
+        store.write_bytes(_place(self.url, record.name), json.dumps(asdict(record), indent=1).encode())
 
     def in_order(self) -> list[Record]:
         """All of them, as the search began them."""
@@ -113,12 +113,12 @@ class Records:
 
 
 def _place(url: str, name: str) -> str:
-    return storage.join(url, "records", f"{name}.json")
+    return store.join(url, "records", f"{name}.json")
 
 
 def _read(place: str) -> Record:
     try:
-        return TypeAdapter(Record).validate_json(storage.read_bytes(place))
+        return TypeAdapter(Record).validate_json(store.read_bytes(place))
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lhrnet.network.profile import Profile
-from pipeline.gate import GateConfig
-from pipeline.paper import PAPER, Printed
+from pipeline.config.search_space import CEM_KEY, R, Setting, other_keys
+from pipeline.evaluation.gate import GateConfig
+from pipeline.search.paper import PAPER, Printed
 from pipeline.search.record import Record
-from pipeline.search.space import CEM_KEY, R, Setting, other_keys
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import storage
-from pipeline.config import NAME, Config, override, parse
+from pipeline.config.search_space import Setting, label
+from pipeline.config.tree import NAME, Config, override, parse
 from pipeline.search.record import Record, Records
-from pipeline.search.space import Setting, label
+from pipeline.storage import store
 
 METRIC = "ap"
 PROGRESS = "part"
@@ -29,12 +29,12 @@ class Job:
 
 def search_url(config: Config) -> str:
     """A search's folder: `search` in the folder that a run of the same name would have."""
-    return storage.join(config.run_url, "search")
+    return store.join(config.run_url, "search")
 
 
 def trials_url(config: Config) -> str:
     """The folder of a search's runs."""
-    return storage.join(search_url(config), "trials")
+    return store.join(search_url(config), "trials")
 
 
 def trial_name(name: str, setting: Setting, seed: int) -> str:
@@ -115,7 +115,7 @@ def run_trial(setting: dict[str, Any], job: Job) -> None:
 
 
 def _train(config: Config, parent: str) -> dict[str, Any]:
-    from pipeline.launch import run_on_ray
+    from pipeline.runs.launch import run_on_ray
     from pipeline.search.follow import Follow
 
     done = run_on_ray(config, parent=parent, callbacks=[Follow()])

@@ -21,7 +21,7 @@ sys.meta_path.insert(0, Blocked())
 import_module("benchmarks.__main__")
 for name in sys.argv[1:]:
     import_module(f"benchmarks.gpu.{name}")
-from pipeline import state
+from pipeline.runs import state
 """
 
 

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from lhrnet.coco import K
-from lhrnet.device_grouping import group_on_device
-from lhrnet.losses import FROM_SCRATCH, pose_loss
+from lhrnet.decoder.device_grouping import group_on_device
+from lhrnet.losses.pose_loss import FROM_SCRATCH, pose_loss
+from lhrnet.losses.targets import render_heatmaps
 from lhrnet.network import ModelConfig, create_model
-from lhrnet.targets import render_heatmaps
-from pipeline.feed import feed
-from pipeline.optimise import OptimConfig
-from pipeline.order import Cursor
-from pipeline.plan import TrainConfig, plan_steps
-from pipeline.steps import Stepper
-from pipeline.stream import Batch
-from pipeline.world import World
+from pipeline.cluster.world import World
+from pipeline.data.order import Cursor
+from pipeline.data.prefetch import feed
+from pipeline.data.stream import Batch
+from pipeline.training.optimiser import OptimConfig
+from pipeline.training.step_plan import TrainConfig, plan_steps
+from pipeline.training.stepper import Stepper
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,8 +9,8 @@ from infra.demo import Runs, main
 from infra.demo_plan import coco_source, drawn_source, search_steps, steps
 from infra.stack import Stack
 from infra.submission import JobError, run_job
-from pipeline.config import load
-from pipeline.search.space import settings as grid
+from pipeline.config.search_space import settings as grid
+from pipeline.config.tree import load
 
 ROAD = ["shard", "train", "evaluate", "submit", "promote"]
 

@@ -82,7 +82,7 @@ def test_the_code_needs_no_install_step_to_know_its_version(monkeypatch: pytest.
 
     from lhrnet import __version__
     from lhrnet.network import ModelConfig
-    from pipeline.onnx_session import describe
+    from pipeline.serving.onnx_network import describe
 
     monkeypatch.setattr(importlib.metadata, "version", absent)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from jobs.doctor import doctor, split
-from pipeline.doctor import Finding, Needs
+from pipeline.runs.doctor import Finding, Needs
 
 LHRNET = [sys.executable, "-m", "jobs.cli", "doctor", "--here"]
 
@@ -68,8 +68,8 @@ def test_no_worker_is_asked_for_while_something_is_wrong_here(
         asked.append(needs)
         return []
 
-    monkeypatch.setattr("pipeline.launch.connect_to_ray", lambda: None)
-    monkeypatch.setattr("pipeline.doctor_workers.visit", visit)
+    monkeypatch.setattr("pipeline.runs.launch.connect_to_ray", lambda: None)
+    monkeypatch.setattr("pipeline.runs.doctor_workers.visit", visit)
     (tmp_path / "file").touch()
     with pytest.raises(typer.Exit):
         doctor(storage=str(tmp_path / "file"))

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from jobs.cli import app
 from lhrnet.network import ModelConfig, create_model
-from pipeline import checkpoint
+from pipeline.checkpoints import checkpoint
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding import make_plans, serial, write_split
+from pipeline.sharding.write import make_plans, serial, write_split
 
 
 @pytest.fixture(scope="module")

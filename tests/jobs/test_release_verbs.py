@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from lhrnet.network.registry import create_model
 from lhrnet.network.spec import ModelConfig
-from pipeline import checkpoint as checkpoints
-from pipeline import submission
-from pipeline.checkpoint import Checkpoint
-from pipeline.config import load
+from pipeline.checkpoints import checkpoint as checkpoints
+from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.config.tree import load
+from pipeline.evaluation import submission
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding import make_plans, write_split
+from pipeline.sharding.write import make_plans, write_split
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from jobs.cli import app
 from lhrnet.network import ModelConfig, create_model
-from pipeline import page_runtime
-from pipeline.export import PixelForm, to_onnx, with_card
-from pipeline.onnx_session import describe
+from pipeline.serving.export import PixelForm, to_onnx, with_card
+from pipeline.serving.onnx_network import describe
+from pipeline.serving.page import runtime
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_it_says_where_the_page_is_gives_it_and_ends_when_interrupted(file: str, tmp_path: Path) -> None:
-    cached = tmp_path / "lightweight-hrnet" / f"onnxruntime-web-{page_runtime.VERSION}"
+    cached = tmp_path / "lightweight-hrnet" / f"onnxruntime-web-{runtime.VERSION}"
     cached.mkdir(parents=True)
-    for name in page_runtime.FILES:
+    for name in runtime.FILES:
         (cached / name).write_text("in the cache already")
     command = [sys.executable, "-m", "jobs.cli", "serve", "--model", file, "--port", "0"]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
@@ -49,7 +49,7 @@ def test_it_says_where_the_page_is_gives_it_and_ends_when_interrupted(file: str,
             assert address, line
             with urllib.request.urlopen(f"{address.group()}model.json", timeout=10) as answer:
                 assert json.load(answer)["card"]["size"] == 64
-            with urllib.request.urlopen(f"{address.group()}ort/{page_runtime.FILES[0]}", timeout=10) as answer:
+            with urllib.request.urlopen(f"{address.group()}ort/{runtime.FILES[0]}", timeout=10) as answer:
                 assert answer.read() == b"in the cache already"
             server.send_signal(signal.SIGINT)
             assert server.wait(30) == 0

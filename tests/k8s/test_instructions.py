@@ -84,7 +84,7 @@ def test_secrets_that_are_not_filled_in_are_refused_and_none_is_printed(
 def test_the_pages_command_for_the_development_cluster_is_one_that_lhrnet_takes(
     rendered: dict[str, list[Document]],
 ) -> None:
-    from pipeline.config import load
+    from pipeline.config.tree import load
 
     page = (ROOT / "k8s" / "README.md").read_text().replace("\\\n", " ")
     found = re.search(r"ray job submit --working-dir \. -- lhrnet train -c (\S+) '(\$LHRNET_SETTINGS)'(.*)", page)

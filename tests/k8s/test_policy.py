@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from infra.manifests import Document, containers, pods, ray_clusters
-from pipeline.cluster_room import trials_at_once
-from pipeline.config import load
+from pipeline.cluster.capacity import trials_at_once
+from pipeline.config.tree import load
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATORS = re.compile(r"[;&|`<>]|\$\(")
@@ -264,7 +264,7 @@ def test_every_entrypoint_is_a_command_line_that_lhrnet_takes(overlay: list[Docu
     from typer.main import get_command
 
     from jobs.cli import app
-    from pipeline.config import load
+    from pipeline.config.tree import load
 
     command = get_command(app).commands.get(verb)  # type: ignore[attr-defined]
     if command is None:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lhrnet.coco import FLIP_INDEX, K
-from lhrnet.images import MEAN, STD, normalise
 from lhrnet.inference import PROTOCOLS, Protocol, Timings, network_maps, predict
-from lhrnet.scoring import score
+from lhrnet.metrics.coco_eval import score
+from lhrnet.normalise import MEAN, STD, normalise
 
 Array = NDArray[np.float64]
 REACH = 8

@@ -19,8 +19,9 @@ import pytest
 import torch
 import yaml
 
-from pipeline import checkpoint, tracking
-from pipeline.tracking import TrackingConfig
+from pipeline.checkpoints import checkpoint
+from pipeline.tracking import mlflow_run
+from pipeline.tracking.mlflow_run import TrackingConfig
 
 FEW = {"global_batch": 8, "micro_batch": 4, "log_every": 1, "validate_images": 3, "validate_every": 0}
 
@@ -104,9 +105,9 @@ class Drill:
 
     def _run(self) -> tuple[Any, Any]:
         """A client, and the run in MLflow or None."""
-        mlflow = tracking.connect(TrackingConfig())
-        experiment = tracking.experiment_id(mlflow, self.tree["tracking"]["experiment"])
-        runs = mlflow.search_runs([experiment], f"tags.`{tracking.IDENTITY}` = '{self.run_url}'")
+        mlflow = mlflow_run.connect(TrackingConfig())
+        experiment = mlflow_run.experiment_id(mlflow, self.tree["tracking"]["experiment"])
+        runs = mlflow.search_runs([experiment], f"tags.`{mlflow_run.IDENTITY}` = '{self.run_url}'")
         return mlflow, runs[0] if runs else None
 
     def run_status(self) -> str:

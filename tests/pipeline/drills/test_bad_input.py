@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline import checkpoint, storage
-from pipeline.shards import read_index
+from pipeline.checkpoints import checkpoint
+from pipeline.data.index import read_index
+from pipeline.storage import store
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(420)]
 
@@ -80,7 +81,7 @@ def test_a_full_disk_under_the_cache_costs_nothing(
     drill: Any, tell: Any, s3: str, drawn_shards: Path, small_disk: Callable[[int], Path]
 ) -> None:
     for file in sorted((drawn_shards / "train2017").iterdir()):
-        storage.put_file(file, f"{s3}/train2017/{file.name}")
+        store.put_file(file, f"{s3}/train2017/{file.name}")
     disk = small_disk(100_000)
     (disk / "other").write_bytes(bytes(shutil.disk_usage(disk).free - 4096))
     drill.tree["data"]["train"] = f"{s3}/train2017"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import storage
+from pipeline.storage import store
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(420)]
 
@@ -18,7 +18,7 @@ AWAY_SECONDS = 60
 def shards_in_s3(s3: str, drawn_shards: Path) -> str:
     for file in sorted(drawn_shards.rglob("*")):
         if file.is_file():
-            storage.put_file(file, storage.join(s3, "shards", file.relative_to(drawn_shards).as_posix()))
+            store.put_file(file, store.join(s3, "shards", file.relative_to(drawn_shards).as_posix()))
     return f"{s3}/shards"
 
 

@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 from mlflow.entities import Run
 
-from pipeline import storage, tracking
-from pipeline.config import Config, parse
-from pipeline.latency import NetworkLatency
-from pipeline.progress import Progress
+from pipeline.config.tree import Config, parse
 from pipeline.search import answer as module
-from pipeline.search import search as searching
+from pipeline.search import tuner as searching
 from pipeline.search.answer import Answer, _measure, answer
-from pipeline.search.children import Children
+from pipeline.search.callbacks import Watch
+from pipeline.search.latency import NetworkLatency
 from pipeline.search.record import Record, Records
 from pipeline.search.trial import Job, run_trial, search_url, trial_name
-from pipeline.search.watch import Watch
+from pipeline.search.trial_runs import Children
+from pipeline.storage import store
+from pipeline.tracking import mlflow_run
+from pipeline.tracking.progress import Progress
 
 NONE, HALF = ({"model.r": -4, "model.cem": cem} for cem in ("none", "half"))
 MEASURED = NetworkLatency(ms=5.0, device="a test")
@@ -69,7 +70,7 @@ def answered(config: Config, records: Records) -> Answer:
 
 
 def runs(config: Config) -> dict[str, Run]:
-    mlflow = tracking.connect(config.tracking)
+    mlflow = mlflow_run.connect(config.tracking)
     place = mlflow.get_experiment_by_name(config.tracking.experiment).experiment_id
     return {run.info.run_name: run for run in mlflow.search_runs([place])}
 
@@ -122,7 +123,7 @@ def test_an_answer_that_chooses_nothing_leaves_nothing_that_was_chosen(config_of
     for gate, chosen in (({}, True), ({"most_params": 1}, False), ({}, True)):
         found = answered(config_of(tracking=TRACKED, gate=gate), records)
         names = {"answer.md", "answer.json", "front.png", *(["chosen.yaml"] if chosen else [])}
-        assert set(found.files) == set(storage.listing(found.folder)) == names
+        assert set(found.files) == set(store.listing(found.folder)) == names
         logged = mlflow.list_artifacts(parent.run_id, "answer")
         assert {file.path for file in logged} == {f"answer/{name}" for name in names}
 
@@ -151,7 +152,7 @@ def test_a_search_told_to_leave_while_it_measures_leaves_with_its_run_closed(
         os.kill(os.getpid(), signal.SIGTERM)
         return [], [args]
 
-    monkeypatch.setattr("pipeline.launch.connect_to_ray", lambda: None)
+    monkeypatch.setattr("pipeline.runs.launch.connect_to_ray", lambda: None)
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
     monkeypatch.setattr("ray.remote", lambda **needs: lambda task: SimpleNamespace(remote=lambda *args, **rest: args))
     monkeypatch.setattr("ray.wait", told_to_leave)

@@ -13,11 +13,11 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from pipeline import storage
-from pipeline.config import Config, parse
+from pipeline.config.tree import Config, parse
 from pipeline.search.record import Record, Records, Seen
-from pipeline.search.search import search
 from pipeline.search.trial import search_url, trial_name
+from pipeline.search.tuner import search
+from pipeline.storage import store
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -52,7 +52,7 @@ def until(condition: Callable[[], Any], process: subprocess.Popen[bytes], second
 
 
 def leases(run_url: str) -> list[int]:
-    return sorted(int(name.removesuffix(".json")) for name in storage.listing(storage.join(run_url, "lease")))
+    return sorted(int(name.removesuffix(".json")) for name in store.listing(store.join(run_url, "lease")))
 
 
 def test_a_killed_search_goes_on_and_a_failing_trial_ends_alone(
@@ -80,7 +80,7 @@ def test_a_killed_search_goes_on_and_a_failing_trial_ends_alone(
 
     def saved(cem: str) -> list[str]:
         record = known(cem, "")
-        return sorted(storage.listing(f"{place}/trials/{record.name}/checkpoints")) if record else []
+        return sorted(store.listing(f"{place}/trials/{record.name}/checkpoints")) if record else []
 
     killed = start()
     until(lambda: any("step-00000010/manifest" in name for name in saved("half")), killed)

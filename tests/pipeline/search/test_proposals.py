@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.search_space import SearchConfig
 from pipeline.search.proposals import Proposals, holds
 from pipeline.search.record import Record
-from pipeline.search.space import SearchConfig
 
 CONFIG = SearchConfig(
     algorithm="optuna", settings=4, r=(-4, -3), cem=("none",), also={"optim": {"lr": {"low": 0.01, "high": 0.1}}}

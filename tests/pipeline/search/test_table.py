@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lhrnet.network import ModelConfig, profile
-from pipeline.config import load, parse
-from pipeline.gate import GateConfig
+from pipeline.config.tree import load, parse
+from pipeline.evaluation.gate import GateConfig
 from pipeline.search.answer import _on_coco, chosen_yaml
 from pipeline.search.figure import picture
-from pipeline.search.page import page
+from pipeline.search.markdown import page
 from pipeline.search.record import Record, Records, Seen, State
 from pipeline.search.table import Cost, Spread, best_at, choose, front, gains, rows
 

@@ -1,0 +1,1 @@
+"""How do heatmaps and tags become people?"""

@@ -1,0 +1,198 @@
+"""Heatmaps and tags to people, as associative embedding does it (Newell et al. 2017; HigherHRNet's parser)."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lhrnet.coco import MAX_PEOPLE, K
+from lhrnet.decoder.assignment import Overflow, Ties, assign
+from lhrnet.decoder.peaks import Floats, Peaks, find_peaks
+from lhrnet.decoder.refinement import Adjust, best_for_tags, between_pixels
+
+ScoreRule = Literal["before-refine", "after-refine"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupingConfig:
+    """How people are put together from maps. The defaults keep the recipe; `REFERENCE` also keeps its quirks."""
+
+    max_people: int = MAX_PEOPLE
+    """Peaks a keypoint that are looked at, and people that peaks may join."""
+    detection_threshold: float = 0.1
+    """A peak must be higher than this."""
+    tag_threshold: float = 1.0
+    """A peak joins a person only when its tag is nearer than this to the person's mean tag."""
+    nms_kernel: int = 5
+    """Odd side, in pixels, of the window in which a peak must be the highest."""
+    merge_plateaus: bool = True
+    """One peak for pixels of equal height side by side, none for a plateau larger than the window."""
+    use_detection_val: bool = True
+    """The score of a peak takes part in the assignment's cost, beside the tag distance."""
+    round_distance: bool = True
+    """Round the tag distance in the assignment's cost to whole numbers, so that scores decide among near people."""
+    share_equal_tags: bool = False
+    """A peak that starts a person takes over the one whose first tag is exactly equal."""
+    overflow: Overflow = "grow"
+    """Beyond `max_people`: "grow" starts people that nothing can join any more, "drop" starts none, "stop" leaves the
+    keypoints that are visited from then on out altogether (the reference code's ignore_too_much)."""
+    ties: Ties = "first"
+    """Which of equally cheap assignments: "first", the one that the reference code's solver finds, or "any" (faster in
+    crowds)."""
+    adjust: Adjust = "quarter"
+    """Where between pixels a keypoint lies: "none", "quarter" (towards the higher neighbour), "quarter-left" (also
+    where both are equal), "parabola"."""
+    refine: bool = True
+    """Give every person its missing keypoints, from the heatmap minus the rounded tag distance."""
+    score: ScoreRule = "before-refine"
+    """A person's score is the mean of the 17 keypoints' scores, before or after missing ones are filled in."""
+
+    def __post_init__(self) -> None:
+        if self.max_people < 1:
+            raise ValueError(f"max_people is {self.max_people}; it must be at least 1")
+        if self.nms_kernel < 1 or self.nms_kernel % 2 == 0:
+            raise ValueError(f"nms_kernel is {self.nms_kernel}; it must be odd and at least 1")
+        if not 0 <= self.detection_threshold < 1:
+            raise ValueError(f"detection_threshold is {self.detection_threshold}; it must be from 0 to below 1")
+        if not self.tag_threshold > 0:
+            raise ValueError(f"tag_threshold is {self.tag_threshold}; it must be above 0")
+        for key, allowed in (("overflow", Overflow), ("ties", Ties), ("adjust", Adjust), ("score", ScoreRule)):
+            if getattr(self, key) not in get_args(allowed):
+                raise ValueError(f"{key} is {getattr(self, key)!r}; it must be one of {get_args(allowed)}")
+
+
+REFERENCE = GroupingConfig(merge_plateaus=False, share_equal_tags=True, adjust="quarter-left")
+"""Every quirk of HigherHRNet's parser, for figures to compare with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """The people of one image in the coordinates of its maps."""
+
+    keypoints: Floats
+    """(P, 17, 3) x, y (corner coordinates) and score; 0 everywhere for a keypoint that is missing."""
+    tags: Floats
+    """(P, T) mean tags."""
+    scores: Floats
+    """(P,)"""
+
+
+def group(heat_Khw: NDArray[Any], tags_KhwT: NDArray[Any], config: GroupingConfig | None = None) -> Groups:
+    """Find the people of one image.
+
+    Args:
+        heat_Khw: (17, h, w) heatmaps, any float type.
+        tags_KhwT: (17, h, w, T) tags of the same size, T = 2 with the flip test; fastest as a view of (17, T, h, w).
+        config: settings; None for the defaults.
+
+    Returns:
+        The people, in the order in which grouping came upon them. A map with NaN or infinity gives none.
+
+    Raises:
+        ValueError: the shapes do not fit together.
+    """
+    config = config or GroupingConfig()
+    if heat_Khw.ndim != 3 or heat_Khw.shape[0] != K or tags_KhwT.shape[:3] != heat_Khw.shape or tags_KhwT.ndim != 4:
+        raise ValueError(
+            f"grouping needs ({K}, h, w) heatmaps and ({K}, h, w, T) tags, not {heat_Khw.shape} and {tags_KhwT.shape}"
+        )
+    heat = np.ascontiguousarray(heat_Khw, dtype=np.float32)
+    tags = np.asarray(tags_KhwT, dtype=np.float32)
+    dimensions = tags.shape[3]
+    if not heat.size or not np.isfinite(heat.sum()) or not np.isfinite(tags.sum()):
+        return nobody(dimensions)
+    peaks = find_peaks(
+        heat,
+        tags,
+        kernel=config.nms_kernel,
+        threshold=config.detection_threshold,
+        count=config.max_people,
+        merge_plateaus=config.merge_plateaus,
+    )
+    groups = people_of_peaks(peaks, between_pixels(heat, peaks.keypoint, peaks.index, config.adjust), config)
+    if not config.refine or not len(groups.scores):
+        return groups
+    person, keypoint = missing(groups)
+    index = np.concatenate(
+        [best_for_tags(heat[k], tags[k], groups.tags[person[keypoint == k]]) for k in np.unique(keypoint)] or [keypoint]
+    )
+    points = between_pixels(heat, keypoint, index, config.adjust)
+    return filled(groups, person, keypoint, points, heat.reshape(K, -1)[keypoint, index], config)
+
+
+def people_of_peaks(peaks: Peaks, points_N2: Floats, config: GroupingConfig) -> Groups:
+    """Put people together from peaks and where between the pixels each of them lies."""
+    peak_PK = assign(
+        peaks,
+        tag_threshold=config.tag_threshold,
+        max_people=config.max_people,
+        use_detection_val=config.use_detection_val,
+        round_distance=config.round_distance,
+        share_equal_tags=config.share_equal_tags,
+        overflow=config.overflow,
+        ties=config.ties,
+    )
+    if not len(peak_PK):
+        return nobody(peaks.tag.shape[1])
+    found_PK = peak_PK >= 0
+    chosen = peak_PK[found_PK]
+    keypoints = np.zeros((*peak_PK.shape, 3), dtype=np.float32)
+    keypoints[found_PK, :2] = points_N2[chosen]
+    keypoints[found_PK, 2] = peaks.score[chosen]
+    means = np.zeros((*peak_PK.shape, peaks.tag.shape[1]), dtype=np.float32)
+    means[found_PK] = peaks.tag[chosen]
+    means = means.sum(axis=1) / found_PK.sum(axis=1)[:, None].astype(np.float32)
+    return Groups(keypoints=keypoints, tags=means, scores=keypoints[:, :, 2].mean(axis=1))
+
+
+def missing(groups: Groups) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Person and keypoint, keypoint after keypoint, of what was not found."""
+    keypoint, person = np.nonzero(groups.keypoints[..., 2].T <= 0)
+    return person, keypoint
+
+
+def filled(
+    groups: Groups,
+    person_N: NDArray[np.int64],
+    keypoint_N: NDArray[np.int64],
+    points_N2: Floats,
+    score_N: Floats,
+    config: GroupingConfig,
+) -> Groups:
+    """The people with missing keypoints filled in where the heatmap is above zero."""
+    above = score_N > 0
+    keypoints = groups.keypoints.copy()
+    keypoints[person_N[above], keypoint_N[above], :2] = points_N2[above]
+    keypoints[person_N[above], keypoint_N[above], 2] = score_N[above]
+    scores = keypoints[:, :, 2].mean(axis=1) if config.score == "after-refine" else groups.scores
+    return Groups(keypoints=keypoints, tags=groups.tags, scores=scores)
+
+
+def nobody(dimensions: int) -> Groups:
+    """No people, with tags of so many dimensions."""
+    return Groups(
+        keypoints=np.zeros((0, K, 3), np.float32),
+        tags=np.zeros((0, dimensions), np.float32),
+        scores=np.zeros(0, np.float32),
+    )
+
+
+def group_batch(
+    heat_BKhw: NDArray[Any] | Sequence[NDArray[Any]],
+    tags_BKhwT: NDArray[Any] | Sequence[NDArray[Any]],
+    config: GroupingConfig | None = None,
+    *,
+    pool: ThreadPoolExecutor | None = None,
+) -> list[Groups]:
+    """Find the people of several images, several at a time when given a pool of threads.
+
+    Raises:
+        ValueError: there are not as many heatmaps as tags, or the shapes of an image's do not fit together.
+    """
+    if len(heat_BKhw) != len(tags_BKhwT):
+        raise ValueError(f"there are heatmaps of {len(heat_BKhw)} images and tags of {len(tags_BKhwT)}")
+    settings = [config] * len(heat_BKhw)
+    return list((pool.map if pool else map)(group, heat_BKhw, tags_BKhwT, settings))

@@ -1,0 +1,1 @@
+"""What is the network trained to say, and what does an error cost?"""

@@ -1,0 +1,198 @@
+"""What keeps a detector's AP down, split as Ronchi and Perona do (Benchmarking and Error Diagnosis, ICCV 2017).
+
+A found keypoint is good when its own similarity to the truth is 0.85 or more, jitter from 0.5. Below that it is an
+inversion when it lies on the same person's mirrored keypoint (left for right), a swap when it lies on that keypoint or
+its mirror image of another person, and a miss otherwise. Besides: scores that put worse people before better ones,
+people found where nobody is, and people not found. Each kind's cost is the AP that mending it alone would give back.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lhrnet.coco import FLIP_INDEX, KEYPOINTS, OKS_SIGMAS, K
+from lhrnet.metrics.coco_eval import Detection, Truth, image_oks, matched
+from lhrnet.metrics.matching import average_precision, match
+
+Kind = Literal["good", "jitter", "inversion", "swap", "miss"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+GOOD = 0.85
+NEAR = 0.5
+PAIRED = 0.1
+"""OKS from which a found person counts as an attempt at an annotated one (Ronchi and Perona's choice)."""
+FOUND = 0.5
+"""OKS from which a person counts as found."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A found person and the annotated one it is held against."""
+
+    image_id: int
+    detection: Detection
+    annotation: Mapping[str, Any]
+    oks: float
+    kinds: tuple[Kind | None, ...]
+    """What each keypoint is; None where the truth has no label."""
+
+
+@dataclass(frozen=True)
+class ErrorSplit:
+    """How often each error occurs and what it costs."""
+
+    ap: float
+    keypoints: Mapping[str, Mapping[Kind, int]]
+    """Counts of each kind by keypoint, over paired people."""
+    gains: Mapping[str, float]
+    """AP given back by mending one kind alone: jitter, inversion, swap, miss, score, background, not found."""
+
+    @property
+    def shares(self) -> dict[Kind, float]:
+        """Share of each kind among all labelled keypoints of paired people."""
+        total = sum(sum(counts.values()) for counts in self.keypoints.values())
+        return {kind: sum(c[kind] for c in self.keypoints.values()) / max(1, total) for kind in KINDS}
+
+
+def split_errors(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int]) -> ErrorSplit:
+    """Count errors and mend each kind in turn.
+
+    Args:
+        truth: the annotated dataset.
+        detections: COCO results.
+        image_ids: the images that count.
+
+    Raises:
+        ValueError: as `lhrnet.metrics.coco_eval.score`.
+    """
+    pairs = pair_up(truth, detections, image_ids)
+    counts: dict[str, Counter[Kind]] = {name: Counter() for name in KEYPOINTS}
+    for pair in pairs:
+        for name, kind in zip(KEYPOINTS, pair.kinds, strict=True):
+            if kind is not None:
+                counts[name][kind] += 1
+
+    def ap(people: Truth, found: Sequence[Detection]) -> float:
+        return average_precision(match(people, found, image_ids))
+
+    base = ap(truth, detections)
+    mended = {kind: ap(truth, _mended(detections, pairs, kind)) for kind in KINDS if kind != "good"}
+    best = _best_oks(truth, detections, image_ids)
+    rescored = [{**d, "score": best.get(id(d), 0.0)} for d in detections]
+    on_someone = [d for d in detections if best.get(id(d), 0.0) >= FOUND]
+    without_missed = ap(_only_found(truth, detections, image_ids), detections)
+    if without_missed < 0 <= base:  # -1: nobody is left, so nothing else keeps AP down
+        without_missed = 1.0
+    gains: dict[str, float] = {
+        **{str(kind): value - base for kind, value in mended.items()},
+        "score": ap(truth, rescored) - base,
+        "background": ap(truth, on_someone) - base,
+        "not found": without_missed - base,
+    }
+    return ErrorSplit(ap=base, keypoints={n: {k: c[k] for k in KINDS} for n, c in counts.items()}, gains=gains)
+
+
+def pair_up(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int]) -> list[Pair]:
+    """Give each found person, the surest first, the nearest annotated one that is still free."""
+    pairs = []
+    for image in image_oks(truth, detections, image_ids):
+        people = [_labelled(annotation) for annotation in image.annotations]
+        free = list(people)
+        for row, detection in enumerate(image.detections):
+            oks = np.where(free, image.oks[row], -1.0) if free else np.zeros(0)
+            if not len(oks) or oks.max() < PAIRED:
+                continue
+            taken = int(oks.argmax())
+            free[taken] = False
+            others = [a for g, a in enumerate(image.annotations) if g != taken and people[g]]
+            annotation = image.annotations[taken]
+            kinds = classify(annotation, others, detection["keypoints"])
+            pairs.append(Pair(image.image_id, detection, annotation, float(oks[taken]), kinds))
+    return pairs
+
+
+def classify(
+    annotation: Mapping[str, Any], others: Sequence[Mapping[str, Any]], keypoints: Sequence[float]
+) -> tuple[Kind | None, ...]:
+    """What each found keypoint is.
+
+    Args:
+        annotation: the person it is held against (COCO's form).
+        others: the other labelled people of the image.
+        keypoints: the found person's 51 numbers.
+
+    Returns:
+        17 kinds; None where the truth has no label.
+    """
+    found = np.asarray(keypoints, np.float64).reshape(K, 3)[:, :2]
+    straight, mirrored = np.arange(K), np.asarray(FLIP_INDEX)
+    area = annotation["area"]
+    own = _similarity(found, annotation, straight, area)
+    same_person = np.where(mirrored == straight, 0.0, _similarity(found, annotation, mirrored, area))
+    other_person = np.zeros(K)
+    for other in others:
+        for towards in (straight, mirrored):
+            other_person = np.fmax(other_person, _similarity(found, other, towards, area))
+    near_own = np.where(own >= GOOD, "good", "jitter")
+    near_others = np.where(np.fmax(same_person, 0.0) >= other_person, "inversion", "swap")
+    off = np.where(np.fmax(same_person, other_person) < NEAR, "miss", near_others)
+    kinds = np.where(own >= NEAR, near_own, off)
+    return tuple(None if np.isnan(own[k]) else kinds[k].item() for k in range(K))
+
+
+def _similarity(
+    found: NDArray[np.float64], annotation: Mapping[str, Any], towards: NDArray[np.int64], area: float
+) -> NDArray[np.float64]:
+    """(17,): similarity of each found keypoint to the annotated one `towards` it, NaN where that is not labelled.
+
+    The tolerance is that of the annotated keypoint, on the scale of the person the found one is held against.
+    """
+    true = np.asarray(annotation["keypoints"], np.float64).reshape(K, 3)[towards]
+    squared = ((found - true[:, :2]) ** 2).sum(axis=1)
+    spread = (2 * np.asarray(OKS_SIGMAS)[towards]) ** 2
+    value: NDArray[np.float64] = np.exp(-squared / spread / (area + np.spacing(1)) / 2)
+    return np.where(true[:, 2] > 0, value, np.nan)
+
+
+def _mended(detections: Sequence[Detection], pairs: Sequence[Pair], kind: Kind) -> list[Detection]:
+    """The detections with every keypoint of one kind put where it belongs."""
+    better: dict[int, list[float]] = {}
+    for pair in pairs:
+        if kind in pair.kinds:
+            points = list(pair.detection["keypoints"])
+            for k, what in enumerate(pair.kinds):
+                if what == kind:
+                    points[3 * k : 3 * k + 2] = pair.annotation["keypoints"][3 * k : 3 * k + 2]
+            better[id(pair.detection)] = points
+    return [{**d, "keypoints": better[id(d)]} if id(d) in better else d for d in detections]
+
+
+def _best_oks(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int]) -> dict[int, float]:
+    """Each detection's highest OKS with anyone annotated, crowds included, by its identity."""
+    return {
+        id(detection): float(image.oks[row].max(initial=0.0))
+        for image in image_oks(truth, detections, image_ids)
+        for row, detection in enumerate(image.detections)
+    }
+
+
+def _only_found(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int]) -> dict[str, Any]:
+    """The truth without the counted people whom no detection takes at an OKS of FOUND.
+
+    By COCO's own matching, not by pairs: a sure fragment is paired with a person whom a better detection finds. Who is
+    taken at no looser threshold is taken at no stricter one, so nothing else changes.
+    """
+    missed: set[int] = set()
+    for outcome in matched(truth, detections, image_ids, by_size=False).evalImgs:
+        if outcome is not None:
+            sides = zip(outcome["gtIds"], outcome["gtMatches"][0], outcome["gtIgnore"], strict=True)
+            missed.update(number for number, taken, ignored in sides if not taken and not ignored)
+    return {**truth, "annotations": [a for number, a in enumerate(truth["annotations"], 1) if number not in missed]}
+
+
+def _labelled(annotation: Mapping[str, Any]) -> bool:
+    return not annotation.get("iscrowd", 0) and any(v > 0 for v in annotation["keypoints"][2::3])

@@ -1,0 +1,1 @@
+"""Who works with whom: joining Ray, ranks, leases, requests to stop, room for workers?"""

@@ -1,0 +1,194 @@
+"""One validated tree of settings: a YAML file, `a.b=value` overrides on top, and errors that name the key.
+
+Every section is a frozen dataclass that stands beside the code it sets; this module only composes them. The resolved
+tree is what is printed by `lhrnet config`, logged to the tracker and saved in every checkpoint.
+"""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from lhrnet.losses.pose_loss import LossConfig
+from lhrnet.network import ModelConfig
+from pipeline.config.search_space import SearchConfig
+from pipeline.data.augment import AugmentConfig
+from pipeline.data.stream import StreamConfig
+from pipeline.evaluation.gate import GateConfig
+from pipeline.evaluation.worker import EvaluateConfig
+from pipeline.tracking.mlflow_run import TrackingConfig
+from pipeline.training.optimiser import OptimConfig
+from pipeline.training.step_plan import TrainConfig
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the shards lie: one folder a split, each with its `index.json`."""
+
+    train: str
+    """URL of the split that is trained on, e.g. `s3://lhrnet/shards/drawn/train2017`."""
+    val: str
+    """URL of the split that is scored during training and by `evaluate`."""
+    test: str = ""
+    """URL of the split that `submit` predicts; empty where there is none."""
+
+
+class Config(BaseModel):
+    """The whole tree. Frozen; unknown keys are errors; build it with `load` or `parse`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: str = Field(description="The run's name: the same name again resumes the run.")
+    seed: int = Field(default=0, ge=0, description="One seed for weights, data order and augmentation.")
+    storage: str = Field(description="URL under which every run has a folder of its own.")
+    data: DataConfig
+    stream: StreamConfig = StreamConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
+    search: SearchConfig = SearchConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"got {name!r}; allowed: 1 to 63 of a-z, 0-9, '.', '_', '-', a letter or digit at both ends"
+            )
+        return name
+
+    def tree(self) -> dict[str, Any]:
+        """The resolved tree as plain values, fit for JSON and YAML; `parse(config.tree())` gives the config back."""
+        return self.model_dump(mode="json")
+
+    def yaml(self) -> str:
+        """The resolved tree as YAML."""
+        return yaml.safe_dump(self.tree(), sort_keys=False)
+
+    def flat(self) -> dict[str, Any]:
+        """The resolved tree as `{"a.b": value}`, lists left whole."""
+        return dict(_leaves(self.tree(), ()))
+
+    @property
+    def run_url(self) -> str:
+        """The run's folder: `<storage>/<name>`."""
+        return f"{self.storage.rstrip('/')}/{self.name}"
+
+
+def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, lay `a.b=value` overrides over it (values parsed as YAML) and validate the whole.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not YAML, an override without `=`, an unknown key, or a value that is not allowed.
+    """
+    tree: dict[str, Any] = {}
+    if path is not None:
+        file = Path(path)
+        if not file.is_file():
+            raise FileNotFoundError(f"no config file at {file}; the project's own are in jobs/configs/")
+        try:
+            tree = yaml.safe_load(file.read_text()) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{file} is not YAML: {error}") from error
+        if not isinstance(tree, dict):
+            raise ValueError(f"{file} holds a {type(tree).__name__} at its top; it must hold keys such as `name:`")
+    return parse(override(tree, overrides))
+
+
+def override(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of the tree with every `a.b=value` laid over it."""
+    result = _copy(tree)
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"override {item!r} is not of the form a.b=value")
+        *parents, last = key.strip().split(".")
+        node = result
+        for parent in parents:
+            below = node.setdefault(parent, {})
+            if not isinstance(below, dict):
+                raise ValueError(f"override {item!r}: {parent} is a value ({below!r}), not a section")
+            node = below
+        try:
+            node[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"override {item!r}: the value is not YAML: {error}") from error
+    return result
+
+
+def parse(tree: Mapping[str, Any]) -> Config:
+    """Validate a tree of plain values.
+
+    Raises:
+        ValueError: one line a fault, each naming the key, the value and what is allowed.
+    """
+    try:
+        return Config.model_validate(dict(tree))
+    except ValidationError as error:
+        raise ValueError("\n".join(_explain(dict(fault)) for fault in error.errors())) from error
+
+
+def _explain(fault: dict[str, Any]) -> str:
+    path = tuple(str(part) for part in fault["loc"])
+    key = ".".join(path)
+    value, kind = fault["input"], fault["type"]
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = [name.split(".") for name in sorted(known_keys())]
+        beside = sorted({".".join(parts[: len(path)]) for parts in known if len(parts) >= len(path)})
+        elsewhere = [".".join(parts) for parts in known if parts[-1] == path[-1]]
+        near = elsewhere or difflib.get_close_matches(key, beside, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"{'.'.join(path[:-1]) or 'the top'} has no such key"
+        return f"config key {key} is unknown (value {value!r}): {hint}"
+    if kind in ("missing", "missing_argument"):
+        return f"config key {key} is required: set it in the file or as {key}=..."
+    message = fault["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        first = re.match(r"\w+", message)
+        if first and ".".join((*path, first.group())) in known_keys():
+            return f"config key {key}.{message}"
+        return f"config key {key}: {message}"
+    return f"config key {key}: got {value!r}; {message[:1].lower()}{message[1:]}"
+
+
+def known_keys() -> set[str]:
+    """Every key of the tree in dotted form, leaves only."""
+    keys: set[str] = set()
+    for name, field in Config.model_fields.items():
+        keys |= _keys_of(name, field.annotation)
+    return keys
+
+
+def _keys_of(prefix: str, kind: Any) -> set[str]:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        return set().union(
+            *(_keys_of(f"{prefix}.{field.name}", hints[field.name]) for field in dataclasses.fields(kind))
+        )
+    if get_origin(kind) not in (None, Literal, tuple, list, dict):
+        nested = [part for part in get_args(kind) if dataclasses.is_dataclass(part)]
+        if nested:
+            return set().union(*(_keys_of(prefix, part) for part in nested))
+    return {prefix}
+
+
+def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> list[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        return [leaf for key, below in value.items() for leaf in _leaves(below, (*path, str(key)))]
+    return [(".".join(path), value)]

@@ -1,0 +1,1 @@
+"""In which order and in which form do images reach the network?"""

@@ -1,0 +1,171 @@
+"""From a shard's bytes to its samples: held against the index first, then put together by WebDataset.
+
+WebDataset alone ends a shard silently where a header is corrupt or a member is missing. Here no sample leaves a shard
+before its size and sha256 are those of the index, and every image that the index lists must come, in its order.
+"""
+
+import hashlib
+import io
+import itertools
+import json
+import logging
+import math
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from lhrnet.coco import K
+from pipeline.data.index import Shard
+from pipeline.storage import store
+from pipeline.storage.cache import NodeCache, is_full
+
+log = logging.getLogger(__name__)
+_warned: dict[str, object] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class RawSample:
+    """One image of a shard, not decoded."""
+
+    image_id: int
+    file_name: str
+    width: int
+    height: int
+    annotations: tuple[dict[str, Any], ...]
+    """COCO's, of people and crowds, without segmentations."""
+    jpeg: bytes
+    ignore_png: bytes | None
+    """8 bit, 255 = ignored; None: nothing is ignored."""
+
+
+def open_shard(folder: str, shard: Shard, cache: NodeCache | None = None, *, in_memory: bool = False) -> BinaryIO:
+    """A shard held against its index, open for reading at its start. Leaves no file behind except in the cache.
+
+    Args:
+        folder: the split's folder.
+        shard: from its index.
+        cache: where shards from afar are kept; passed by while its disk is full.
+        in_memory: without a cache, hold a shard from afar in memory instead of a nameless temporary file.
+
+    Raises:
+        ValueError: its size or sha256 is not what the index says.
+        FileNotFoundError, PermissionError, ConnectionError: as `store.fetch`.
+    """
+    url = store.join(folder, shard.name)
+    file: BinaryIO
+    if store.is_local(url):
+        try:
+            file = store.local_path(url).open("rb")
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{url} is missing; its index lists it: run `lhrnet shard` again") from None
+        size = os.fstat(file.fileno()).st_size
+        if size != shard.bytes:
+            raise ValueError(f"{url} has {size} bytes where {shard.bytes} were written: it was cut or changed")
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != shard.sha256:
+            raise ValueError(f"{url} has sha256 {found[:12]} where {shard.sha256[:12]} was written: it was changed")
+    elif cache is not None and (cached := _from_cache(cache, url, shard)):
+        return cached
+    else:
+        file = io.BytesIO() if in_memory else tempfile.TemporaryFile()  # noqa: SIM115 - handed to the caller
+        try:
+            store.fetch(url, file, sha256=shard.sha256, size=shard.bytes)
+        except BaseException:
+            file.close()
+            raise
+    file.seek(0)
+    return file
+
+
+def _from_cache(cache: NodeCache, url: str, shard: Shard) -> BinaryIO | None:
+    """A shard by way of the cache; None where its disk is full, which is no reason to end a run."""
+    try:
+        return cache.open(url, sha256=shard.sha256, size=shard.bytes)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        _warn_of_full_disk(str(cache.folder))
+        return None
+
+
+def _warn_of_full_disk(folder: str) -> None:
+    me = object()
+    if _warned.setdefault(folder, me) is not me:  # atomic: several threads find the same disk full at once
+        return
+    log.warning("the disk of the cache %s is full: shards are read without it; make room or set stream.cache", folder)
+
+
+def read_shard(file: BinaryIO, url: str, image_ids: tuple[int, ...]) -> Iterator[RawSample]:
+    """Read every sample of an open shard.
+
+    Args:
+        file: the tar, at its start. Closed at the end.
+        url: for messages.
+        image_ids: what the index says it holds, in order.
+
+    Raises:
+        ValueError: the tar does not parse, or an image is missing, extra, twice, or lacks a part.
+    """
+    from webdataset.tariterators import group_by_keys
+
+    with file:
+        groups = iter(group_by_keys(_members(file, url)))
+        for place in itertools.count():
+            try:
+                group = next(groups, None)
+            except (tarfile.TarError, ValueError, OSError, AssertionError) as error:
+                raise ValueError(f"{url} does not read as a tar after {place} images: {error.args[0]}") from error
+            expected = image_ids[place] if place < len(image_ids) else None
+            if group is None and expected is None:
+                return
+            if group is None:
+                raise ValueError(f"{url} ends after {place} images; its index lists {len(image_ids)}")
+            if group["__key__"] != (f"{expected:012d}" if expected is not None else None):
+                raise ValueError(f"{url} holds {group['__key__']} at place {place} where its index lists {expected}")
+            yield _sample(group, url)
+
+
+def _members(file: BinaryIO, url: str) -> Iterator[dict[str, Any]]:
+    """A tar's files in the form that WebDataset groups. Its own iterator reads 10 kB at a time, at twice the cost."""
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        for info in tar:
+            file.seek(info.offset_data)
+            yield {"fname": info.name, "data": file.read(info.size), "__url__": url}
+
+
+def _sample(group: dict[str, Any], url: str) -> RawSample:
+    key = group["__key__"]
+    missing = {"jpg", "json"} - set(group)
+    if missing:
+        raise ValueError(f"{url}: image {key} lacks its {' and '.join(sorted(missing))}")
+    try:
+        tree = json.loads(group["json"])
+        sample = RawSample(
+            int(tree["image_id"]),
+            str(tree["file_name"]),
+            int(tree["width"]),
+            int(tree["height"]),
+            tuple(_annotation(annotation) for annotation in tree["annotations"]),
+            group["jpg"],
+            group.get("ignore.png"),
+        )
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{url}: the JSON of image {key} is damaged: {error}") from error
+    if sample.width < 1 or sample.height < 1:
+        raise ValueError(f"{url}: the JSON of image {key} is damaged: its size is {sample.width}x{sample.height}")
+    if sample.image_id != int(key):
+        raise ValueError(f"{url}: the JSON of image {key} is that of image {sample.image_id}")
+    return sample
+
+
+def _annotation(annotation: dict[str, Any]) -> dict[str, Any]:
+    """An annotation that has what training reads. Quick: every image of every epoch comes by here."""
+    points, number = annotation["keypoints"], annotation["num_keypoints"]
+    if len(points) != 3 * K or not math.isfinite(sum(points)) or not isinstance(number, int):
+        raise ValueError(f"an annotation without {K} keypoints of three numbers and their count")
+    if annotation["iscrowd"] not in (0, 1):
+        raise ValueError(f"iscrowd is {annotation['iscrowd']!r}")
+    return annotation

@@ -1,0 +1,90 @@
+"""Pictures of what the network is trained on: augmented inputs with skeletons, heatmaps and the ignore mask."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lhrnet.draw import draw_heatmaps, draw_people
+from lhrnet.losses.targets import render_heatmaps
+from lhrnet.person import Person
+from pipeline.data.augment import AugmentConfig, Training, prepare
+from pipeline.data.index import Images, read_index
+from pipeline.data.reader import RawSample, open_shard, read_shard
+
+
+def show(
+    url: str,
+    out: Path,
+    *,
+    count: int = 8,
+    size: int = 448,
+    augment: AugmentConfig,
+    images: Images = "labelled",
+    seed: int = 0,
+) -> list[Path]:
+    """Write a picture for each of the first `count` images: skeletons beside heatmaps, what is ignored in red.
+
+    Args:
+        url: the split's folder.
+        out: folder of the pictures, named by image id.
+        count: pictures.
+        size: side of the network's input.
+        augment: how the images are changed; the same as in training's first epoch with this seed.
+        images: which images are taken.
+        seed: of the changes.
+
+    Raises:
+        ValueError: a wrong setting, or a damaged shard.
+        FileNotFoundError: no index, or a missing shard.
+        OSError: a picture cannot be written.
+    """
+    if count < 1 or size < 4 or size % 4:
+        raise ValueError(f"count is {count} and size {size}; allowed: 1 or more, and a multiple of 4")
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for raw in _first(url, count, images):
+        key = (seed, 0, raw.image_id)
+        ready = prepare(
+            raw.jpeg,
+            raw.ignore_png,
+            raw.annotations,
+            width=raw.width,
+            height=raw.height,
+            size=size,
+            config=augment,
+            key=key,
+        )
+        written.append(out / f"{raw.image_id:012d}.png")
+        written[-1].write_bytes(cv2.imencode(".png", cv2.cvtColor(picture(ready), cv2.COLOR_RGB2BGR))[1].tobytes())
+    return written
+
+
+def picture(ready: Training) -> NDArray[np.uint8]:
+    """One prepared image as the two halves of a picture, (H, 2 H, 3) RGB."""
+    size = ready.image.shape[0]
+    ignored = cv2.resize(ready.mask, (size, size), interpolation=cv2.INTER_NEAREST) == 0
+    tinted = ready.image.copy()
+    tinted[ignored] = tinted[ignored] // 2 + np.array([110, 0, 0], np.uint8)
+    people = [
+        Person(keypoints=np.column_stack([joints[:, :2], joints[:, 2] > 0]).astype(np.float32), score=1.0)
+        for joints in ready.joints
+        if joints[:, 2].any()
+    ]
+    skeletons = draw_people(tinted, people, scale=1, scores=False)
+    half = torch.from_numpy(ready.joints[None] * np.array([0.5, 0.5, 1], np.float32))
+    heat = render_heatmaps(half, (size // 2, size // 2))[0].numpy()
+    return np.hstack([skeletons, draw_heatmaps(ready.image, heat)])
+
+
+def _first(url: str, count: int, images: Images) -> Iterator[RawSample]:
+    for shard in read_index(url).shards:
+        wanted = set(shard.chosen(images)[:count])
+        count -= len(wanted)
+        if wanted:
+            for raw in read_shard(open_shard(url, shard), shard.name, shard.image_ids):
+                if raw.image_id in wanted:
+                    yield raw

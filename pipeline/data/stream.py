@@ -1,0 +1,183 @@
+"""Shards to batches: each rank's part of global batches whose order depends on nothing but the seed.
+
+A rank's loader workers each read the lanes that fall to them and send their part of every batch. Nothing is decoded to
+be skipped: a stream that starts at a cursor opens only shards that hold images still to come.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch.utils.data import DataLoader
+
+from pipeline.data.augment import AugmentConfig
+from pipeline.data.index import Images, read_index
+from pipeline.data.loader import Parts, Share
+from pipeline.data.order import Cursor, Order, check_parts
+from pipeline.data.samples import Sample, read_samples
+from pipeline.storage import store
+from pipeline.storage.cache import node_cache
+
+__all__ = ["Batch", "Cursor", "Sample", "StreamConfig", "TrainStream", "read_samples"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """How shards are read."""
+
+    lanes: int = 16
+    """Rows that an epoch is cut into. Ranks x loader workers must divide it; keep it for a run's whole life."""
+    loader_workers: int = 1
+    """Processes a rank that read, decode and warp; 0: in the training process itself."""
+    window: int = 128
+    """Images over which a lane is shuffled, on top of the order of the shards. A lane holds at most this many."""
+    images: Images = "labelled"
+    """Train on images with a labelled keypoint, with any person annotated, or all."""
+    on_damage: Literal["fail", "skip"] = "fail"
+    """What a shard that is missing, cut or changed does: end the run, or leave its images' places empty and count."""
+    cache: str = ""
+    """A folder on each node that keeps shards read from afar; empty: none are kept."""
+    cache_gb: float = 20.0
+    """Most that the cache holds, in 10^9 bytes; the shards longest unused go first."""
+    prefetch: int = 2
+    """Batches that each loader worker prepares ahead."""
+
+    def __post_init__(self) -> None:
+        for key, least in {"lanes": 1, "loader_workers": 0, "window": 1, "prefetch": 1}.items():
+            if getattr(self, key) < least:
+                raise ValueError(f"{key} is {getattr(self, key)}; allowed: {least} or more")
+        if self.cache_gb <= 0:
+            raise ValueError(f"cache_gb is {self.cache_gb}; allowed: above 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One rank's part of a global batch."""
+
+    images: torch.Tensor
+    """(B, 3, S, S) uint8 RGB, channels_last."""
+    joints: torch.Tensor
+    """(B, 30, 17, 3) float32 x, y in input pixels and visibility, padded with zeros."""
+    mask: torch.Tensor
+    """(B, S/2, S/2) uint8, 1 where the loss counts."""
+    image_ids: torch.Tensor
+    """(B,) int64; -1 where a damaged shard left the place empty (black image, no joints, mask 0)."""
+    cursor: Cursor
+    """Where the stream stands after this batch."""
+
+
+class TrainStream:
+    """A rank's endless stream of batches.
+
+    Raises:
+        ValueError: the division of the work is impossible, there are too few images, or the cache holds no shard.
+        FileNotFoundError: no index at `url`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        stream: StreamConfig,
+        augment: AugmentConfig,
+        size: int,
+        global_batch: int,
+        rank: int,
+        world: int,
+        seed: int,
+    ) -> None:
+        index = read_index(url)
+        chosen = [(shard, shard.chosen(stream.images)) for shard in index.shards]
+        chosen = [(shard, ids) for shard, ids in chosen if ids]
+        if not chosen:
+            raise ValueError(f"{url} has no {stream.images} images; set stream.images, or shard another split")
+        check_parts(
+            lanes=stream.lanes,
+            shards=len(chosen),
+            global_batch=global_batch,
+            world=world,
+            loaders=stream.loader_workers,
+        )
+        if not 0 <= rank < world:
+            raise ValueError(f"rank {rank} is not one of {world}")
+        if size < 2 or size % 2:
+            raise ValueError(f"the input's side is {size}; it must be even")
+        cache, largest = node_cache(stream.cache, stream.cache_gb), max(shard.bytes for shard, _ in chosen)
+        if cache and not store.is_local(url) and largest > cache.limit:
+            raise ValueError(
+                f"a shard of {url} has {largest} bytes and the cache {cache.limit}; set stream.cache_gb to "
+                f"{largest / 1e9:.3g} or more, many times that to be of use"
+            )
+        self.config = stream
+        self.order = Order(tuple(ids for _, ids in chosen), stream.lanes, stream.window, global_batch, seed)
+        self.share = Share(
+            url=url,
+            shards=tuple(shard for shard, _ in chosen),
+            order=self.order,
+            augment=augment,
+            size=size,
+            rank=rank,
+            world=world,
+            on_damage=stream.on_damage,
+            cache=cache,
+        )
+        self.skipped = 0
+        """Places left empty so far because their shard was damaged."""
+
+    @property
+    def images(self) -> int:
+        """Images an epoch."""
+        return self.order.images
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that the first epoch takes; later ones take one fewer where images do not fill whole batches."""
+        return self.order.steps(0)
+
+    def batches(self, start: Cursor = Cursor()) -> Iterator[Batch]:  # noqa: B008 - a frozen value
+        """Yield this rank's part of every global batch from `start` on, over epochs without end.
+
+        Sets OpenCV to one thread where no loader workers are asked for.
+
+        Raises:
+            ValueError, FileNotFoundError: a shard is damaged or missing, unless it is to be skipped.
+            PermissionError, ConnectionError: the store cannot be read.
+        """
+        first, workers = self.order.batch(start), self.config.loader_workers
+        parts_of_batches = iter(
+            DataLoader(
+                Parts(self.share, first),
+                batch_size=None,
+                num_workers=workers,
+                generator=torch.Generator(),  # else it draws from the global one, whose state a run resumes with
+                prefetch_factor=self.config.prefetch if workers else None,
+            )
+        )
+        number = first
+        try:
+            while True:
+                parts = [next(parts_of_batches) for _ in range(max(1, workers))]
+                for part in parts:
+                    if isinstance(part, Exception):
+                        raise part
+                batch = self._joined(parts, number)
+                number += 1
+                self.skipped += int((batch.image_ids < 0).sum())
+                yield batch
+        finally:
+            # ends the loader workers here and now: a garbage collector in another thread would wait on itself
+            del parts_of_batches
+
+    def _joined(self, parts: list[tuple[torch.Tensor, ...]], number: int) -> Batch:
+        cursor = self.order.cursor(number + 1)
+        if len(parts) == 1:
+            images, joints, mask, ids = parts[0]
+        else:
+            share = self.order.global_batch // self.share.world
+            images, joints, mask, ids = (torch.empty((share, *part.shape[1:]), dtype=part.dtype) for part in parts[0])
+            for worker, part in enumerate(parts):
+                start = (worker - number * share) % len(parts)
+                for whole, piece in zip((images, joints, mask, ids), part, strict=True):
+                    whole[start :: len(parts)] = piece
+        return Batch(images.permute(0, 3, 1, 2), joints, mask, ids, cursor)

@@ -1,0 +1,1 @@
+"""Which people does a network find in a split, and how good are they?"""

@@ -1,0 +1,256 @@
+"""The gate: whether a challenger may take the champion's place, decided by rules anyone can read and argue with.
+
+Everything here is a pure function of measured values. What registers versions and moves aliases stands in
+`pipeline.release.promotion`; it stores the `Decision` whatever it says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lhrnet.metrics.matching import Difference
+
+SIZES = ("ap_medium", "ap_large")
+"""COCO's size classes of people (32² to 96² pixels, and above), by the names of their figures."""
+
+SHOWN = 3
+"""Classes that a sentence names; the tables hold them all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig:
+    """What a challenger must show before it is served. AP and similarities run from 0 to 1."""
+
+    model: str = "lightweight-hrnet"
+    """Name of the registered model."""
+    least_ap: float = 0.0
+    """AP below which no model is served, not even the first."""
+    least_gain: float = 0.001
+    """AP by which the challenger must at least exceed the champion."""
+    confidence: float = 0.9
+    """Least share of bootstrap resamples of the images in which the challenger gains at least `least_gain`."""
+    resamples: int = 1000
+    """Bootstrap resamples of the images."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+    most_params: int | None = None
+    """Ceiling for the number of parameters; none when left out."""
+    most_macs: int | None = None
+    """Ceiling for the multiply-accumulates of one look at an image of the scored size; none when left out."""
+    most_latency_ms: float | None = None
+    """Ceiling for network plus decoding, milliseconds an image, on the device that scored both; none when left out."""
+    most_keypoint_loss: float = 0.05
+    """Most that any keypoint's mean similarity (OKS of that keypoint alone) may fall."""
+    most_size_loss: float = 0.03
+    """Most that the AP of medium or of large people may fall."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ValueError: A setting is out of range; the message names key, value and what is allowed.
+        """
+        for key in ("least_ap", "least_gain", "confidence", "most_keypoint_loss", "most_size_loss"):
+            value = getattr(self, key)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{key} is {value}: it must lie in 0..1")
+        for key in ("most_params", "most_macs", "most_latency_ms"):
+            value = getattr(self, key)
+            if value is not None and value <= 0:
+                raise ValueError(f"{key} is {value}: it must be above 0, or null for no ceiling")
+        if self.resamples < 100:
+            raise ValueError(f"resamples is {self.resamples}: fewer than 100 say little; use 1000")
+        if not self.model or not self.model.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"model is {self.model!r}: use letters, digits, '-' and '_'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What was measured of one model on one split under one protocol."""
+
+    version: str
+    """Version in the registry; "candidate" while it has none."""
+    scores: Mapping[str, float]
+    """COCO's ten figures by name; -1 where the split has no such people."""
+    keypoint_oks: Mapping[str, float]
+    """Mean similarity of each keypoint over the labelled ones, 0 where the person was not found."""
+    params: int
+    macs: int
+    """Multiply-accumulates of one look at a square image of the input size that was scored."""
+    latency_ms: float
+    """Network plus decoding, milliseconds an image."""
+    device: str
+    protocol: Mapping[str, Any]
+    """How it was scored: input size, flip, scales, grouping. Models of one comparison may differ in their size."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule's outcome: `measured` against `limit`, and a sentence that says by how much it passed or failed."""
+
+    name: str
+    passed: bool
+    measured: float
+    limit: float
+    says: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The gate's answer with everything it rests on."""
+
+    accepted: bool
+    rules: tuple[Rule, ...]
+    challenger: Figures
+    champion: Figures | None
+    difference: Difference | None
+    """The challenger's AP minus the champion's, by a paired bootstrap over images; none for a first model."""
+    data: Mapping[str, Any]
+    """The shards both were scored on: address, split, images, sha256 of the index."""
+
+    @property
+    def reason(self) -> str:
+        """One line: the rules that failed, or what the challenger gained."""
+        failed = [rule.says for rule in self.rules if not rule.passed]
+        if failed:
+            return "; ".join(failed)
+        return next((rule.says for rule in self.rules if rule.name == "least gain"), "first model: no champion to beat")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self) | {"reason": self.reason}
+
+
+def decide(
+    config: GateConfig,
+    challenger: Figures,
+    champion: Figures | None,
+    difference: Difference | None,
+    *,
+    data: Mapping[str, Any],
+) -> Decision:
+    """Hold a challenger against the rules.
+
+    Args:
+        config: The rules' limits.
+        challenger: Measured values of the model that wants to be served.
+        champion: The same of the model being served; None when there is none, and then only floors and ceilings count.
+        difference: Paired bootstrap of the two APs; None exactly when `champion` is.
+        data: What both were scored on, for the record.
+
+    Raises:
+        ValueError: Only one of `champion` and `difference` was given.
+    """
+    if (champion is None) != (difference is None):
+        raise ValueError("a comparison needs both the champion's figures and the bootstrap of the difference")
+    rules = _own_rules(config, challenger)
+    if champion is not None and difference is not None:
+        rules += _comparisons(config, challenger, champion, difference)
+    return Decision(
+        accepted=all(rule.passed for rule in rules),
+        rules=tuple(rules),
+        challenger=challenger,
+        champion=champion,
+        difference=difference,
+        data=data,
+    )
+
+
+def _own_rules(config: GateConfig, challenger: Figures) -> list[Rule]:
+    ap = challenger.scores["ap"]
+    rules = [_floor("least AP", ap, config.least_ap, f"AP is {ap:.4f}, at least {config.least_ap:.4f} is asked")]
+    ceilings = (
+        ("params", challenger.params, config.most_params, ",d"),
+        ("macs", challenger.macs, config.most_macs, ",d"),
+        ("latency", challenger.latency_ms, config.most_latency_ms, ".1f"),
+    )
+    for name, value, limit, form in ceilings:
+        if limit is not None:
+            unit = " ms an image" if name == "latency" else ""
+            says = f"{name}: {value:{form}}{unit}, the ceiling is {limit:{form}}{unit}"
+            rules.append(Rule(f"most {name}", value <= limit, float(value), float(limit), says))
+    return rules
+
+
+def _comparisons(config: GateConfig, challenger: Figures, champion: Figures, difference: Difference) -> list[Rule]:
+    gain = challenger.scores["ap"] - champion.scores["ap"]
+    enough = f"AP {gain:+.4f} against version {champion.version}, at least {config.least_gain:+.4f} is asked"
+    sure = (
+        f"the gain holds in {difference.share:.1%} of {difference.resamples} resamples of the images "
+        f"(90% interval {difference.low:+.4f} to {difference.high:+.4f}), at least {config.confidence:.1%} is asked"
+    )
+    return [
+        _floor("least gain", gain, config.least_gain, enough),
+        _floor("confidence", difference.share, config.confidence, sure),
+        _worst("size", _losses(challenger.scores, champion.scores, SIZES), config.most_size_loss),
+        _worst(
+            "keypoint",
+            _losses(challenger.keypoint_oks, champion.keypoint_oks, tuple(champion.keypoint_oks)),
+            config.most_keypoint_loss,
+        ),
+    ]
+
+
+def _losses(new: Mapping[str, float], old: Mapping[str, float], names: tuple[str, ...]) -> dict[str, float]:
+    """How much each class fell. COCO's −1 (no such people in the split) says nothing about a class."""
+    return {name: old[name] - new[name] for name in names if old[name] >= 0 and new[name] >= 0}
+
+
+def _floor(name: str, measured: float, limit: float, says: str) -> Rule:
+    return Rule(name, measured >= limit, measured, limit, says)
+
+
+def _worst(kind: str, losses: dict[str, float], limit: float) -> Rule:
+    if not losses:
+        return Rule(f"no {kind} worse", True, 0.0, limit, f"no {kind} class was measured on this split")
+    ranked = sorted(losses.items(), key=lambda item: -item[1])
+    over = [f"{name} {-loss:+.4f}" for name, loss in ranked if loss > limit]
+    more = f" and {len(over) - SHOWN} more" if len(over) > SHOWN else ""
+    name, loss = ranked[0]
+    says = (
+        f"{kind} classes that fell by more than {limit:.4f}: {', '.join(over[:SHOWN])}{more}"
+        if over
+        else f"worst {kind}: {name} {-loss:+.4f}"
+    )
+    return Rule(f"no {kind} worse", not over, loss, limit, says)
+
+
+def to_markdown(decision: Decision) -> str:
+    """The decision as a page a reviewer reads: the answer, the rules, the figures side by side."""
+    new, old = decision.challenger, decision.champion
+    lines = [
+        f"# Version {new.version}: {'accepted' if decision.accepted else 'refused'}",
+        "",
+        decision.reason,
+        "",
+        "| rule | measured | limit | |",
+        "|---|---|---|---|",
+    ]
+    for rule in decision.rules:
+        lines.append(f"| {rule.name} | {rule.measured:.4g} | {rule.limit:.4g} | {'yes' if rule.passed else '**no**'} |")
+    before = {} if old is None else _table(old)
+    lines += ["", f"| figure | version {new.version} | {f'version {old.version}' if old else 'no champion'} | |"]
+    lines.append("|---|---|---|---|")
+    lines += [_row(name, value, before.get(name)) for name, value in _table(new).items()]
+    how = {"Scored": new.protocol}
+    if old and dict(old.protocol) != dict(new.protocol):
+        how = {f"Version {new.version} scored": new.protocol, f"Version {old.version} scored": old.protocol}
+    lines += ["", *(f"{who} with: {_listed(protocol)}." for who, protocol in how.items())]
+    return "\n".join([*lines, f"Data: {_listed(decision.data)}.", ""])
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _table(figures: Figures) -> dict[str, float]:
+    oks = {f"OKS of {name}": value for name, value in figures.keypoint_oks.items()}
+    cost = {"params": figures.params, "macs": figures.macs, f"ms an image ({figures.device})": figures.latency_ms}
+    return {**figures.scores, **oks, **cost}
+
+
+def _row(name: str, new: float, old: float | None) -> str:
+    form = ",d" if isinstance(new, int) else ".1f" if name.startswith("ms ") else ".4f"
+    if old is None:
+        return f"| {name} | {new:{form}} | | |"
+    return f"| {name} | {new:{form}} | {old:{form}} | {new - old:+{form}} |"

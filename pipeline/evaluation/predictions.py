@@ -1,0 +1,233 @@
+"""A checkpoint and a split of shards to people, over a cluster or in this process.
+
+The work is cut into pieces of shards, and Ray actors take the next piece whenever they are free. Not Ray Train: there
+is nothing to synchronise, and a process group costs 15 s and dies with its weakest member. Not Ray Data: it would need
+a second reader beside the one that holds every shard against its index, and moves images between processes only to
+batch them. An actor loads the network once, is replaced when its node is lost, and only its piece is done again.
+
+Images are passed through the network in windows whose bounds depend on the index and the settings alone. So which
+images share a batch, and with it every digit of the result, is the same whatever the number of workers.
+"""
+
+import contextlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lhrnet.inference import Timings
+from pipeline.checkpoints.checkpoint import Checkpoint, build_network
+from pipeline.cluster.capacity import cluster_nodes, describe, may_grow, slots
+from pipeline.data.index import ShardIndex
+from pipeline.evaluation.worker import Done, EvaluateConfig, Job, Piece, Predictor
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Where the time of an image went, in milliseconds on one worker."""
+
+    resize_ms: float
+    network_ms: float
+    """Normalising, the network, averaging over flips and scales."""
+    decode_ms: float
+    """Grouping, and the way back to image pixels."""
+    device: str
+    """What it was measured on, e.g. `NVIDIA H200` or `<processor>, 1 thread`; several are joined by ` + `, sorted."""
+    batch: int
+
+    @property
+    def total_ms(self) -> float:
+        """Network and decoding together: what gates hold against a ceiling."""
+        return self.network_ms + self.decode_ms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """The people found in a split."""
+
+    detections: tuple[dict[str, Any], ...]
+    """COCO results, at most 20 an image, by image id and falling score."""
+    image_ids: tuple[int, ...]
+    """Every image looked at, ascending."""
+    latency: Latency
+    pictures: Mapping[int, NDArray[np.uint8]]
+    """(H, W, 3) RGB of the images asked for, by image id."""
+
+
+def cut(index: ShardIndex, *, window: int, workers: int) -> list[Piece]:
+    """Cut a split into about three pieces a worker or more, none across shards, all at bounds of windows."""
+    per_shard = max(1, -(-3 * workers // len(index.shards)))
+    pieces = []
+    for number, shard in enumerate(index.shards):
+        windows = -(-shard.count // window)
+        length = window * max(1, windows // per_shard)
+        pieces += [Piece(number, at, min(at + length, shard.count)) for at in range(0, shard.count, length)]
+    return pieces
+
+
+def spread(image_ids: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """`count` image ids (or all there are), evenly spread over the split in order of id."""
+    ordered = sorted(image_ids)
+    count = min(count, len(ordered))
+    return tuple(ordered[i * len(ordered) // count] for i in range(count))
+
+
+def predict_split(
+    checkpoint: Checkpoint,
+    url: str,
+    index: ShardIndex,
+    config: EvaluateConfig,
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> Predictions:
+    """Find the people in every image of a split.
+
+    Args:
+        checkpoint: weights and the config that rebuilds their network.
+        url: the split's folder of shards.
+        index: the split's index.
+        config: protocol and workers.
+        progress: told how many more images are done, whenever some are.
+
+    Raises:
+        ValueError: the cluster is too small for a single worker, a shard is damaged, or CUDA is not there.
+        RuntimeError: an image did not come back exactly once, or a worker was lost for good.
+    """
+    pieces = cut(index, window=config.window, workers=config.workers)
+    wanted = frozenset(spread(index.image_ids, config.pictures))
+    job = Job(checkpoint, url, index, config, wanted)
+    run = _over_cluster if config.workers else _in_process
+    parts = []
+    for done in run(job, pieces):
+        parts.append(done)
+        if progress is not None:
+            progress(len(done.image_ids))
+    check_complete([i for part in parts for i in part.image_ids], index.image_ids, url)
+    detections = [d for part in parts for d in part.detections]
+    pictures = {i: image for part in parts for i, image in part.pictures.items()}
+    return Predictions(
+        detections=tuple(sorted(detections, key=lambda d: (d["image_id"], -d["score"]))),
+        image_ids=tuple(sorted(index.image_ids)),
+        latency=_latency([part.timings for part in parts], {part.device for part in parts}, config.batch),
+        pictures=dict(sorted(pictures.items())),
+    )
+
+
+def check_complete(seen: list[int], expected: tuple[int, ...], url: str) -> None:
+    """Hold the images that came back against the split's, by id.
+
+    Raises:
+        RuntimeError: one is missing, came twice, or belongs to no one.
+    """
+    counts = Counter(seen)
+    missing, extra = sorted(set(expected) - counts.keys()), sorted(counts.keys() - set(expected))
+    twice = sorted(i for i, count in counts.items() if count > 1)
+    if missing or extra or twice:
+        kinds = {"missing": missing, "unknown": extra, "more than once": twice}
+        says = "; ".join(f"{len(ids)} {kind} (such as {ids[0]})" for kind, ids in kinds.items() if ids)
+        raise RuntimeError(f"not every image of {url} came back exactly once: {says}; nothing was scored")
+
+
+def _in_process(job: Job, pieces: list[Piece]) -> Iterator[Done]:
+    threads = torch.get_num_threads()
+    try:
+        worker = Predictor(job)
+        yield from (worker.run(piece) for piece in pieces)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _over_cluster(job: Job, pieces: list[Piece]) -> Iterator[Done]:
+    import ray
+    from ray.exceptions import RayActorError, RayTaskError
+
+    config = job.config
+    build_network(job.checkpoint)  # weights of another network are told here, not by a worker that dies of them
+    if not ray.is_initialized():
+        _join_cluster()
+    count = min(_room(config, cluster_nodes()), len(pieces))
+    actor = ray.remote(
+        num_cpus=config.cpus_per_worker, num_gpus=config.gpus_per_worker, max_restarts=3, max_task_retries=3
+    )(Predictor)
+    shared = ray.put(job)
+    workers = [actor.remote(shared) for _ in range(count)]
+    waiting = iter(pieces)
+    try:
+        # no piece waits for a worker that an autoscaler has yet to find a place for
+        running = {worker.__ray_ready__.remote(): worker for worker in workers}
+        left = len(pieces)
+        while left:
+            (ready,), _ = ray.wait(list(running), num_returns=1)
+            worker = running.pop(ready)
+            done = ray.get(ready)
+            with contextlib.suppress(StopIteration):
+                running[worker.run.remote(next(waiting))] = worker
+            if isinstance(done, Done):
+                left -= 1
+                yield done
+    except RayTaskError as error:
+        raise error.cause if isinstance(error.cause, ValueError | OSError) else error from error
+    except RayActorError as error:
+        if error.actor_init_failed:
+            raise ValueError(f"a worker could not start: {str(error).strip().splitlines()[-1]}") from error
+        raise RuntimeError(f"a worker was lost more than three times: {error}") from error
+    finally:
+        for worker in workers:
+            ray.kill(worker)
+
+
+def _room(config: EvaluateConfig, nodes: Sequence[Mapping[str, float]]) -> int:
+    """How many of the workers asked for the cluster has room for: fewer change nothing but the time it takes."""
+    cpus, gpus = config.cpus_per_worker, config.gpus_per_worker
+    room = min(config.workers, slots(nodes, cpus=cpus, gpus=gpus)) if cpus or gpus else config.workers
+    if room < config.workers and may_grow(nodes, cpus=cpus, gpus=gpus):
+        log.warning(
+            "there is room for %d of %d workers of %g CPU and %g GPU: the others work as the cluster brings them",
+            *(room, config.workers, cpus, gpus),
+        )
+        return config.workers
+    if room < 1:
+        raise ValueError(
+            f"a worker of {cpus:g} CPU and {gpus:g} GPU does not fit the cluster ({describe(nodes)}): set "
+            "evaluate.cpus_per_worker or evaluate.gpus_per_worker lower, or evaluate.workers=0 to work in this process"
+        )
+    return room
+
+
+def _join_cluster() -> None:
+    """The cluster this process runs in; where there is none, one on this machine."""
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address.startswith("http"):
+        raise ValueError(
+            f"RAY_ADDRESS is a job server's ({address}): run this as `ray job submit -- lhrnet ...`, "
+            "or set evaluate.workers=0 to work in this process"
+        )
+    try:
+        ray.init(address or None, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, RuntimeError) as error:
+        raise ConnectionError(f"no Ray cluster answers at {address or 'this machine'} ({error})") from error
+
+
+def _latency(parts: list[Timings], devices: set[str], batch: int) -> Latency:
+    images = max(1, sum(part.images for part in parts))
+
+    def each(seconds: Iterator[float]) -> float:
+        return 1000 * sum(seconds) / images
+
+    return Latency(
+        resize_ms=each(part.resize for part in parts),
+        network_ms=each(part.network for part in parts),
+        decode_ms=each(part.decode for part in parts),
+        device=" + ".join(sorted(devices)),
+        batch=batch,
+    )

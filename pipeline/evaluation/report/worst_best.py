@@ -1,0 +1,136 @@
+"""Pictures for the report: the worst and the best images with truth beside prediction, heatmaps and tags."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lhrnet.draw import contact_sheet, draw_heatmaps, draw_people, draw_tags
+from lhrnet.geometry import fit, input_size, warp
+from lhrnet.inference import network_maps
+from lhrnet.metrics.coco_eval import image_oks
+from lhrnet.metrics.errors import FOUND, pair_up
+from lhrnet.normalise import normalise
+from lhrnet.person import Person
+from pipeline.checkpoints.checkpoint import Checkpoint, build_network
+from pipeline.data.augment import decode
+from pipeline.data.index import read_index
+from pipeline.data.reader import open_shard, read_shard
+from pipeline.evaluation.evaluate import Evaluation
+from pipeline.evaluation.outputs import jpeg
+from pipeline.storage import store
+
+Image = NDArray[np.uint8]
+Kind = Literal["worst", "best", "maps"]
+LEGIBLE = 384
+"""Pixels that the short side of a drawn map has at least about."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture, ready to be shown."""
+
+    kind: Kind
+    image_id: int
+    caption: str
+    jpeg: bytes
+
+
+def choose_and_draw(
+    evaluation: Evaluation, checkpoint: Checkpoint, threshold: float, *, count: int
+) -> tuple[Picture, ...]:
+    """The `count` worst and best images, and maps of images spread between them."""
+    quality = image_quality(evaluation, threshold)
+    ranked = sorted(quality, key=lambda image_id: (quality[image_id], image_id))
+    count = min(count, len(ranked) // 2)
+    worst, best = ranked[:count], ranked[::-1][:count]
+    middle = [ranked[(2 * i + 1) * len(ranked) // (2 * count)] for i in range(count)] if count else []
+    images = read_images(str(evaluation.data["url"]), {*worst, *best, *middle})
+    kinds: tuple[tuple[Kind, list[int]], ...] = (("worst", worst), ("best", best))
+    shown = [
+        Picture(kind, i, f"image {i}, quality {quality[i]:.2f}", jpeg(_beside(evaluation, i, images[i], threshold)))
+        for kind, ids in kinds
+        for i in ids
+    ]
+    return (*shown, *_maps(checkpoint, {i: images[i] for i in middle}, int(evaluation.protocol["size"])))
+
+
+def image_quality(evaluation: Evaluation, threshold: float) -> dict[int, float]:
+    """How well each image with labelled people was read: the sum of OKS over people to find and people invented.
+
+    Who is found on a crowd or on a person without labels is not invented.
+
+    Args:
+        evaluation: people and truth.
+        threshold: score from which found people count.
+
+    Returns:
+        0 to 1 by image id, for images that show a labelled person.
+    """
+    ids = evaluation.predictions.image_ids
+    sure = [d for d in evaluation.predictions.detections if d["score"] >= threshold]
+    pairs = pair_up(evaluation.truth, sure, ids)
+    paired = {id(pair.detection) for pair in pairs}
+    oks: defaultdict[int, float] = defaultdict(float)
+    for pair in pairs:
+        oks[pair.image_id] += pair.oks
+    quality = {}
+    for image in image_oks(evaluation.truth, sure, ids):
+        counted = np.array([_labelled(annotation) for annotation in image.annotations], dtype=bool)
+        excused = image.oks[:, ~counted].max(axis=1, initial=0.0) >= FOUND
+        alone = [id(detection) not in paired for detection in image.detections]
+        invented = int((np.array(alone, dtype=bool) & ~excused).sum())
+        if counted.any():
+            quality[image.image_id] = oks[image.image_id] / (int(counted.sum()) + invented)
+    return quality
+
+
+def _labelled(annotation: Mapping[str, Any]) -> bool:
+    return not annotation.get("iscrowd") and any(v > 0 for v in annotation["keypoints"][2::3])
+
+
+def read_images(url: str, image_ids: Collection[int]) -> dict[int, Image]:
+    """Some images of a split, (H, W, 3) RGB, from the shards that hold them."""
+    images = {}
+    for shard in read_index(url).shards:
+        if not set(image_ids).isdisjoint(shard.image_ids):
+            for raw in read_shard(open_shard(url, shard), store.join(url, shard.name), shard.image_ids):
+                if raw.image_id in image_ids:
+                    images[raw.image_id] = decode(raw.jpeg)
+    return images
+
+
+def _beside(evaluation: Evaluation, image_id: int, image: Image, threshold: float) -> Image:
+    truth = [a for a in evaluation.truth["annotations"] if a["image_id"] == image_id and not a.get("iscrowd")]
+    found = [d for d in evaluation.predictions.detections if d["image_id"] == image_id and d["score"] >= threshold]
+    pictures = [
+        draw_people(image, [Person.from_coco(entry) for entry in entries], scores=scores)
+        for entries, scores in ((truth, False), (found, True))
+    ]
+    return contact_sheet(pictures, columns=2, captions=(f"truth: {len(truth)}", f"found: {len(found)}"))
+
+
+def _maps(checkpoint: Checkpoint, images: Mapping[int, Image], size: int) -> list[Picture]:
+    """The image, its heatmaps and its tags, as the network gives them without flip or other scales."""
+    network = build_network(checkpoint)
+    pictures = []
+    for image_id, image in images.items():
+        height, width = image.shape[:2]
+        sides = input_size(width, height, size)
+        pixels = warp(image, fit(width, height, sides), sides)
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.ascontiguousarray(pixels))[None].permute(0, 3, 1, 2)
+            heat, tags = network_maps(network, normalise(batch), flip=False)
+            tags = torch.nn.functional.interpolate(tags[:, :, 0], size=heat.shape[2:], mode="nearest")
+        maps: tuple[Any, Any] = (heat[0].numpy(), tags[0].numpy())
+        factor = max(1, LEGIBLE // min(sides))
+        large = np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC))
+        drawn = [large, draw_heatmaps(large, maps[0]), draw_tags(large, *maps)]
+        sheet = contact_sheet(drawn, columns=3, captions=("input", "heatmaps", "tags"))
+        pictures.append(Picture("maps", image_id, f"image {image_id}", jpeg(sheet)))
+    return pictures

@@ -1,0 +1,1 @@
+"""How does a training run start, stop, resume and end?"""

@@ -1,0 +1,185 @@
+"""A run seen from its driver: checked, leased and tracked before the work, summed up after it."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lhrnet.network import create_model
+from pipeline.checkpoints import checkpoint
+from pipeline.cluster.lease import Lease
+from pipeline.config.tree import Config
+from pipeline.data.index import index_bytes, read_index
+from pipeline.data.order import check_parts
+from pipeline.runs import state
+from pipeline.runs.initial_weights import start_from
+from pipeline.runs.loop import Outcome
+from pipeline.storage import store
+from pipeline.tracking import mlflow_run
+from pipeline.tracking.mlflow_run import TrackedRun
+from pipeline.training.stepper import freeze
+
+PACKAGES = ("torch", "ray", "mlflow", "webdataset", "numpy", "opencv-python-headless", "pycocotools")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run came to, for people and for the next job."""
+
+    name: str
+    finished: bool
+    steps: int
+    images: int
+    images_per_second: float
+    seconds: float
+    """From the first look at storage to the end, start-up included."""
+    resumed_from: int
+    workers: int
+    skipped_steps: int
+    ap: float
+    ap50: float
+    checkpoint: str
+    run_id: str
+    mlflow: str
+    storage: str
+
+
+@dataclass(kw_only=True)
+class Opened:
+    """A run that is checked, leased and tracked."""
+
+    config: Config
+    lease: Lease
+    tracked: TrackedRun | None
+    begun: float
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
+    """What MLflow is told at the end; `summary` sets it."""
+
+    def payload(self) -> dict[str, Any]:
+        """What workers are sent."""
+        return {
+            "config": self.config.tree(),
+            "lease": self.lease.number,
+            "tracked": asdict(self.tracked) if self.tracked else None,
+        }
+
+
+@contextmanager
+def opened(config: Config, *, parent: str = "") -> Iterator[Opened]:
+    """Check that data, storage and tracker are there, take the run's lease and open its MLflow run.
+
+    Raises:
+        ConnectionError: storage or MLflow does not answer; within about 20 s.
+        FileNotFoundError: there are no shards at an address.
+        RuntimeError: another process works on the run.
+        ValueError: the settings do not fit each other or the data.
+    """
+    begun = time.monotonic()
+    index = read_index(config.data.train)
+    read_index(config.data.val)
+    check_parts(
+        lanes=config.stream.lanes,
+        shards=len(index.shards),
+        global_batch=config.train.global_batch,
+        world=config.train.workers,
+        loaders=config.stream.loader_workers,
+    )
+    check_network(config)
+    mlflow = mlflow_run.connect(config.tracking) if config.tracking.enabled else None
+    with Lease(config.run_url) as lease:
+        store.write_bytes(store.join(config.run_url, "config.yaml"), config.yaml().encode())
+        tracked = None
+        if mlflow:
+            tracked = mlflow_run.open_run(
+                mlflow,
+                experiment=config.tracking.experiment,
+                name=config.name,
+                identity=config.run_url,
+                params=config.flat(),
+                tags=provenance(index_bytes(index)),
+                parent=parent,
+            )
+        run = Opened(config=config, lease=lease, tracked=tracked, begun=begun)
+        try:
+            yield run
+        except KeyboardInterrupt:
+            run.status = "KILLED"
+            raise
+        finally:
+            if tracked:
+                mlflow_run.close_run(tracked, run.status)
+
+
+def check_network(config: Config) -> None:
+    """Build the network once before workers do, and hold the weights it would start from against it.
+
+    Raises:
+        ValueError: the settings describe no network, or the checkpoint is of another one, or a run's are all damaged.
+        FileNotFoundError: there is nothing at train.init_from or train.backbone_from.
+    """
+    network = create_model(config.model)
+    freeze(network, config.train.freeze)
+    saved = state.newest(config.run_url)
+    if saved:
+        checkpoint.load_weights(network, saved.weights, saved.url)
+    else:
+        start_from(network, config.train)
+
+
+def summary(run: Opened, outcome: Outcome, *, workers: int) -> Summary:
+    """Gather what is worth telling, and settle how the run ended."""
+    run.status = "FINISHED" if outcome.finished else "KILLED"
+    return Summary(
+        name=run.config.name,
+        finished=outcome.finished,
+        steps=outcome.steps,
+        images=outcome.images,
+        images_per_second=outcome.images_per_second,
+        seconds=time.monotonic() - run.begun,
+        resumed_from=outcome.resumed_from,
+        workers=workers,
+        skipped_steps=outcome.skipped_steps,
+        ap=outcome.metrics.get("val/ap", -1.0),
+        ap50=outcome.metrics.get("val/ap50", -1.0),
+        checkpoint=outcome.checkpoint,
+        run_id=run.tracked.run_id if run.tracked else "",
+        mlflow=run.tracked.page if run.tracked else "",
+        storage=run.config.run_url,
+    )
+
+
+def provenance(index: bytes) -> dict[str, str]:
+    """What the run was made of: code, packages, data, machine."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "git_revision": revision(),
+        "packages": json.dumps(versions),
+        "data_index_sha256": hashlib.sha256(index).hexdigest(),
+        "driver": f"{platform.node()}, {platform.platform()}, Python {platform.python_version()}",
+    }
+
+
+def revision() -> str:
+    """The code's git revision: LHRNET_REVISION where an image was built with it, else git's word, else `unknown`."""
+    if "LHRNET_REVISION" in os.environ:
+        return os.environ["LHRNET_REVISION"]
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+        found = subprocess.run(
+            command, cwd=os.path.dirname(__file__), capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found.stdout.strip() or "unknown"

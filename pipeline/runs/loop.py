@@ -1,0 +1,248 @@
+"""A worker's run from its newest checkpoint to the end: steps, validations, checkpoints, and word of all of it.
+
+Works the same inside Ray Train (`pipeline.runs.launch`) and alone in a process. What a run does at a step depends on
+the config and the data only, so a run that was broken off and one that was not end in the same weights.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from lhrnet.network import create_model
+from pipeline.checkpoints import checkpoint
+from pipeline.checkpoints.saver import Saver
+from pipeline.cluster.world import Vote, World
+from pipeline.config.tree import Config
+from pipeline.data.order import Cursor
+from pipeline.data.prefetch import feed
+from pipeline.data.stream import TrainStream
+from pipeline.evaluation.outputs import jpeg
+from pipeline.evaluation.pictures import fixed_samples, picture_grid
+from pipeline.evaluation.validate import validate
+from pipeline.runs import state
+from pipeline.runs.initial_weights import start_from
+from pipeline.tracking.gauges import Gauges
+from pipeline.tracking.monitor import Clock, Watch
+from pipeline.tracking.progress import Progress
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.optimiser import learning_rate
+from pipeline.training.step_plan import StepPlan, plan_steps
+from pipeline.training.stepper import Stepper, timed
+
+Report = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run came to. The same on every worker but for what only the first knows."""
+
+    steps: int
+    """Steps behind the weights, earlier attempts included."""
+    images: int
+    """Images behind them."""
+    resumed_from: int
+    """Step that this attempt began at."""
+    images_per_second: float
+    """Of this attempt, over all workers; validation not counted."""
+    training_seconds: float
+    """Of this attempt; validation not counted."""
+    skipped_steps: int
+    """Steps left out because their gradient was not finite."""
+    metrics: Mapping[str, float]
+    """Of the last validation."""
+    best_ap: float
+    """Of all checkpoints that are kept; -1 where none was validated."""
+    checkpoint: str
+    """URL of the best checkpoint."""
+    finished: bool
+    """False where the run was asked to leave before its end."""
+
+
+def train(
+    config: Config,
+    *,
+    world: World | None = None,
+    tracker: Tracker | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    report: Report = lambda metrics: None,
+) -> Outcome:
+    """Train as one worker of `world`, from the run's newest checkpoint if it has one.
+
+    Args:
+        config: the whole tree.
+        world: this worker's place; None: alone, on the CPU.
+        tracker: the first worker's; None: nothing is tracked.
+        stop: asked at every step; once it says so on any worker, all save at the next step and leave.
+        report: called on every worker after every validation, with its figures.
+
+    Raises:
+        ValueError, OSError: the data, the checkpoint or the settings are unusable.
+        RuntimeError: too many steps in a row were not finite.
+    """
+    return Run(config, world=world, tracker=tracker, report=report).go(stop)
+
+
+class Run:
+    """The parts of one attempt; see `train`."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        world: World | None = None,
+        tracker: Tracker | None = None,
+        report: Report = lambda metrics: None,
+    ) -> None:
+        self.config, self.report = config, report
+        self.world = world = world or World()
+        self.tracker = tracker or Tracker(None, "")
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        self.stream = TrainStream(
+            config.data.train,
+            stream=config.stream,
+            augment=config.augment,
+            size=config.model.side,
+            global_batch=config.train.global_batch,
+            rank=world.rank,
+            world=world.size,
+            seed=config.seed,
+        )
+        epoch = self.stream.images / config.train.global_batch
+        self.plan: StepPlan = plan_steps(config.train, steps_per_epoch=epoch, world=world.size)
+        state.seed_all(config.seed)
+        network = create_model(config.model).to(world.device)
+        if not checkpoint.folders(config.run_url):
+            start_from(network, config.train)
+        self.judge = copy.deepcopy(network).eval()
+        self.stepper = Stepper(
+            network, train=config.train, optim=config.optim, loss=config.loss, plan=self.plan, world=world
+        )
+        self.saver = Saver(config.run_url, keep_best=config.train.keep_best) if world.first else None
+        looked_at = config.train.pictures if self.tracker.live else 0
+        self.samples = fixed_samples(config.data.val, looked_at) if looked_at else []
+        self.done, self.cursor = 0, Cursor()
+        self.metrics: dict[str, float] = {}
+
+    def go(self, stop: Callable[[], bool] = lambda: False) -> Outcome:
+        """Train to the end, or until it is time to leave."""
+        try:
+            return self._go(stop)
+        finally:
+            if self.saver:
+                self.saver.close()
+
+    def _go(self, stop: Callable[[], bool]) -> Outcome:
+        self._resume()
+        begun = self.done
+        batch = self.config.train.global_batch
+        progress = None
+        if self.world.first:
+            total = self.plan.total * batch
+            progress = Progress(total, f"train {self.config.name}", "images", done=begun * batch)
+        leaving = False
+        gauges = Gauges(self.config.name) if self.world.first else None
+        ap = self.metrics.get("val/ap", float("nan"))
+        watched = Watch(self.tracker, progress, global_batch=batch, device=self.world.device, gauges=gauges, ap=ap)
+        with watched as watch:
+            if self.done < self.plan.total:
+                leaving = self.steps(watch, stop)
+        if self.saver:
+            self.saver.close()
+        return self._outcome(watch, begun, finished=not leaving)
+
+    def _resume(self) -> None:
+        saved = state.newest(self.config.run_url) if self.world.first else None
+        url = self.world.from_first(saved.url if saved else "")
+        if url:
+            saved = saved or checkpoint.load(url, training=True)
+            self.cursor = state.restore(saved, self.stepper, self.config)
+            self.done, self.metrics = saved.step, dict(saved.training.get("validated", saved.metrics))
+
+    def steps(self, watch: Watch, stop: Callable[[], bool]) -> bool:
+        """Go on to the end; whether the run leaves before it."""
+        vote, clock = Vote(self.world), Clock()
+        batches = timed(feed(self.stream.batches(self.cursor), self.world.device), self.stepper.stopwatch)
+        for batch in batches:
+            self.stepper.step(batch, self.done)
+            self.done, self.cursor = self.done + 1, batch.cursor
+            watch.stepped(clock.lap())
+            ended = self.done == self.plan.total
+            leaving = vote.cast(stop()) and not ended
+            if ended or self.done % self.config.train.log_every == 0:
+                rows = self.stepper.take_rows() | self.stepper.stopwatch.take()
+                if self.stream.skipped:
+                    rows["empty_places_first_worker"] = float(self.stream.skipped)
+                lr = learning_rate(self.done - 1, self.plan.total, self.config.optim)
+                watch.row(rows, step=self.done, lr=lr)
+            validated = self.done in self.plan.validate_at and not leaving
+            if validated:
+                self._validate(watch)
+            if leaving or self.done in self.plan.checkpoint_at:
+                self._save(self.metrics if validated else {})
+            if ended or leaving:
+                return leaving
+            clock.lap()
+        raise AssertionError("the stream has no end")
+
+    def _validate(self, watch: Watch) -> None:
+        average = self.stepper.average
+        self.judge.load_state_dict(average.weights() if average else self.stepper.network.state_dict())
+        _from_first_worker(self.judge, self.world)
+        found = validate(
+            self.judge,
+            self.config.data.val,
+            size=self.config.evaluate.size or self.config.model.side,
+            protocol=self.config.evaluate.protocol,
+            limit=self.config.train.validate_images,
+            world=self.world,
+        )
+        figures = {f"val/{name}": value for name, value in found.scores.as_dict().items()} if found else None
+        self.metrics = self.world.from_first(figures)
+        watch.validated(self.metrics, step=self.done)
+        if self.samples:
+            grid = picture_grid(self.judge, self.samples, size=self.config.model.side, device=self.world.device)
+            self.tracker.artifact(f"pictures/step-{self.done:08d}.jpg", jpeg(grid))
+        self.report({**self.metrics, "step": self.done, "of": self.plan.total, "ap": self.metrics["val/ap"]})
+
+    def _save(self, metrics: Mapping[str, float]) -> None:
+        if self.saver:
+            self.saver.submit(
+                state.capture(
+                    self.stepper,
+                    step=self.done,
+                    cursor=self.cursor,
+                    config=self.config,
+                    metrics=metrics,
+                    validated=self.metrics,
+                )
+            )
+
+    def _outcome(self, watch: Watch, begun: int, *, finished: bool) -> Outcome:
+        entries = checkpoint.listing(self.config.run_url) if self.world.first else []
+        best = max(entries, key=lambda entry: (entry.ap, entry.step), default=None)
+        batch = self.config.train.global_batch
+        return Outcome(
+            steps=self.done,
+            images=self.done * batch,
+            resumed_from=begun,
+            images_per_second=watch.steps * batch / max(1e-9, watch.training_seconds),
+            training_seconds=watch.training_seconds,
+            skipped_steps=self.stepper.skipped,
+            metrics=self.metrics,
+            best_ap=best.ap if best else -1.0,
+            checkpoint=best.url if best else "",
+            finished=finished,
+        )
+
+
+def _from_first_worker(network: nn.Module, world: World) -> None:
+    """Make a network the same everywhere: batch-norm statistics are each worker's own."""
+    if world.size > 1:
+        for tensor in network.state_dict().values():
+            dist.broadcast(tensor, src=0, group=world.gradients)

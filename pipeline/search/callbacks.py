@@ -1,0 +1,116 @@
+"""What the search's own process does while trials run: it writes down what they say, closes what ended, counts."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ray.tune import Callback, Stopper
+
+from pipeline.search.record import Record, Records, Seen, State
+from pipeline.search.trial import ENDED, METRIC, PROGRESS, trial_name
+from pipeline.search.trial_runs import Children
+from pipeline.tracking.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+class Watch(Callback):  # type: ignore[misc]  # Ray has no types
+    """Ray Tune tells it of every trial.
+
+    Args:
+        name: the search's.
+        records: where trials are written down.
+        children: their runs in MLflow.
+        progress: counts trials that are over.
+        stopping: whether the search was asked to leave; what ends then is not over.
+    """
+
+    def __init__(
+        self, name: str, records: Records, children: Children, progress: Progress, stopping: Callable[[], bool]
+    ) -> None:
+        self.name, self.records, self.children, self.progress = name, records, children, progress
+        self.stopping = stopping
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial gets a place; one that failed before is tried again."""
+        record = self._record(trial)
+        if record.state == "failed":
+            self.records.write(replace(record, state="running", error=""))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial was validated, or says how it ended."""
+        record = self._record(trial)
+        if record.over:
+            return
+        ended = result.get(ENDED)
+        if ended is None:
+            self.records.write(
+                record.saw(Seen(step=int(result["step"]), part=int(result[PROGRESS]), ap=result[METRIC]))
+            )
+        elif ended == "finished":
+            seen = record.saw(Seen(step=int(result["step"]), part=100, ap=result[METRIC]))
+            told = {key: result[key] for key in ("checkpoint", "seconds", "resumed_from")}
+            self._over(replace(seen, **told), "finished")
+        else:
+            self._over(replace(record, error=str(result.get("error", ""))), "failed")
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process has ended: where nothing was said, it was ended early."""
+        record = self._record(trial)
+        if record.state == "running" and not self.stopping():
+            self._over(record, "pruned")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process died, and those that replaced it."""
+        record = self._record(trial)
+        if not record.over:
+            self._over(replace(record, error="its process died, as did those that replaced it"), "failed")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its settings, and nobody reads them back."""
+        return {}
+
+    def _record(self, trial: Any) -> Record:
+        given = dict(trial.config["trial"])
+        seed = int(given.pop("seed"))
+        name = trial_name(self.name, given, seed)
+        known = self.records.by_name.get(name)
+        if known is None:
+            known = Record(name=name, setting=given, seed=seed, order=len(self.records.by_name))
+            self.records.write(known)
+        return known
+
+    def _over(self, record: Record, state: State) -> None:
+        record = replace(record, state=state)
+        self.records.write(record)
+        self.children.settle(record)
+        says = {"finished": f"AP {record.ap:.3f}", "pruned": f"AP {record.ap:.3f} at step {record.step:,}"}
+        note = f"{record.name} {state}, {says.get(state, record.error)}"
+        self.progress.advance(1, note)
+        if state == "failed":
+            log.warning("trial %s failed: %s", record.name, record.error)
+
+
+class Leave(Stopper):  # type: ignore[misc]  # Ray has no types
+    """Ends the search in order when it was asked to leave.
+
+    Args:
+        asked: whether it was.
+    """
+
+    def __init__(self, asked: Callable[[], bool]) -> None:
+        self.asked = asked
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether all trials are to end."""
+        return self.asked()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As `Watch`'s."""
+        return {}

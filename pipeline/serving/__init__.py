@@ -1,0 +1,1 @@
+"""How are people found in photos and films outside the pipeline: predict, export, page?"""

@@ -1,0 +1,181 @@
+"""A trained network as one ONNX file, which needs neither torch nor this project.
+
+    images: uint8 (B, H, W, 3), RGB, H and W multiples of 32 --> heat (B, 17, H/2, W/2), tags (B, 17, H/4, W/4)
+
+Normalising is part of the graph; batch norm and channel exchange are folded into constant weights. The file's metadata
+hold a `Card`.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lhrnet.coco import K
+from lhrnet.geometry import input_size
+from lhrnet.inference import PixelNetwork, merged
+from lhrnet.network import PoseNetwork, deploy
+from lhrnet.network.alignment import align
+from lhrnet.network.subpixel import SubpixelUp
+from lhrnet.normalise import normalise
+from pipeline.checkpoints.trained_network import Trained
+from pipeline.serving.onnx_network import METADATA, Card, OnnxNetwork, describe, is_onnx
+from pipeline.storage import store
+
+OPSET = 18
+TOLERANCE = 1e-4
+"""Largest difference from torch, as a share of the largest value of the map (at least 1)."""
+CHECKED = ((1, 64, 64), (2, 96, 160), (1, 224, 128))
+"""Batches, heights and widths at which a file is held against torch, beside the network's own."""
+
+
+class PixelForm(PixelNetwork):
+    """A trained network in the form that is exported: it takes bytes, and puts out no tags at the half resolution."""
+
+    def __init__(self, network: PoseNetwork) -> None:
+        super().__init__()
+        self.network = deploy(network)
+        align(self.network)
+        head = self.network.head
+        up, act = head.deconv
+        assert isinstance(up, nn.ConvTranspose2d)
+        head.deconv = nn.Sequential(SubpixelUp(up), act)
+        last = head.final1
+        assert last.bias is not None
+        last.weight, last.bias = (nn.Parameter(x[:K], requires_grad=False) for x in (last.weight, last.bias))
+        last.out_channels = K
+        self.eval()
+
+    def forward(self, pixels_BHW3: Tensor) -> tuple[Tensor, Tensor]:
+        """Heatmaps (B, 17, H/2, W/2) and tags (B, 17, H/4, W/4) of RGB bytes (B, H, W, 3)."""
+        return merged(*self.network(normalise(pixels_BHW3.permute(0, 3, 1, 2))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A network in the form that is written, and as it was before, to compare."""
+
+    content: bytes
+    """The ONNX file."""
+    form: PixelForm
+    """What it must compute."""
+    card: Card
+    apart: float
+    """Largest difference from torch, as a share of the largest value of the map (at least 1)."""
+
+
+def export(url: str, *, size: int | None = None) -> Exported:
+    """Turn a trained network into ONNX and hold it against torch.
+
+    Args:
+        url: a checkpoint's or a run's folder at any storage URL, or `models:/NAME@champion`.
+        size: short side of the input that users take by default; None: the one the network is made for.
+
+    Raises:
+        FileNotFoundError: there is no network at the address.
+        ValueError: it is no network of the registry, or it is exported already.
+        RuntimeError: the `export` extra is not installed, or ONNX does not compute what torch does.
+    """
+    if is_onnx(url):
+        raise ValueError(f"{url} is exported already; give the folder of a checkpoint or run")
+    trained = Trained.load(url)
+    if not isinstance(trained.network, PoseNetwork):
+        raise ValueError(f"{url} holds a {type(trained.network).__name__}, not a network of this registry")
+    network = trained.network.cpu()
+    form = PixelForm(network)
+    card = describe(
+        network.config, size=size or trained.size, precision="fp32", step=trained.step, sha256=trained.sha256
+    )
+    content = with_card(to_onnx(form), card)
+    return Exported(content=content, form=form, card=card, apart=check(content, form, card.size))
+
+
+def to_onnx(form: PixelForm) -> bytes:
+    """The graph, for any batch and size. Dimensions are called batch, height, width and fractions of them."""
+    onnx = need_onnx()
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the size check is traced away, and this exporter is called old
+        # The exporter that traces: it takes a second where the newer one takes half a minute and two more packages,
+        # and onnxruntime computes the graphs of both equally fast.
+        torch.onnx.export(
+            form,
+            (torch.zeros(1, 64, 96, 3, dtype=torch.uint8),),
+            buffer,  # type: ignore[arg-type]  # the exporter that traces takes one
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=["heat", "tags"],
+            dynamic_axes={
+                "images": {0: "batch", 1: "height", 2: "width"},
+                "heat": {0: "batch", 2: "height/2", 3: "width/2"},
+                "tags": {0: "batch", 2: "height/4", 3: "width/4"},
+            },
+        )
+    onnx.checker.check_model(onnx.load_from_string(buffer.getvalue()), full_check=True)
+    return buffer.getvalue()
+
+
+def check(content: bytes, form: PixelForm, size: int) -> float:
+    """Hold a file against torch at several sizes and batches.
+
+    Returns:
+        The largest difference, as a share of the largest value of the map (at least 1).
+
+    Raises:
+        RuntimeError: it is above `TOLERANCE`.
+    """
+    exported = OnnxNetwork(content)
+    worst = 0.0
+    draws = torch.Generator().manual_seed(0)
+    for shape in (*CHECKED, (1, *input_size(size, size, size))):
+        pixels = torch.randint(0, 256, (*shape, 3), dtype=torch.uint8, generator=draws)
+        with torch.inference_mode():
+            wanted = form(pixels)
+        for name, want, found in zip(("heat", "tags"), wanted, exported(pixels), strict=True):
+            apart = float((want - found).abs().max()) / max(1.0, float(want.abs().max()))
+            if not apart <= TOLERANCE:
+                raise RuntimeError(
+                    f"the exported network's {name} of images {shape} differ from torch's by {apart:.2g}, allowed are "
+                    f"{TOLERANCE:g}: the weights may not be finite, or onnxruntime computes otherwise here"
+                )
+            worst = max(worst, apart)
+    return worst
+
+
+def with_card(content: bytes, card: Card) -> bytes:
+    """The file with its metadata set."""
+    onnx = need_onnx()
+    model = onnx.load_from_string(content)
+    onnx.helper.set_model_props(model, {METADATA: card.to_json()})
+    model.producer_name, model.producer_version = "lightweight-hrnet", card.version
+    return bytes(model.SerializeToString())
+
+
+def write(content: bytes, url: str) -> None:
+    """Put a file at any storage URL, whole or not at all.
+
+    Raises:
+        ValueError: the address does not end in .onnx, by which other verbs would know it.
+    """
+    if not is_onnx(url):
+        raise ValueError(f"--out {url} must end in .onnx")
+    store.write_bytes(url, content)
+
+
+def need_onnx() -> Any:
+    """The onnx package.
+
+    Raises:
+        RuntimeError: it is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise RuntimeError(
+            "exporting needs onnx and onnxruntime, which are not installed: pip install 'lightweight-hrnet[export]'"
+        ) from error
+    return onnx

@@ -1,0 +1,1 @@
+"""The browser page that finds people: its server, its runtime and its scripts."""

@@ -1,0 +1,90 @@
+"""Drawn frames as one MPEG-4 video, which appears whole under its name or not at all."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+
+from pipeline.serving.sources import Image
+from pipeline.storage import store
+
+
+class Film:
+    """Use as a context manager. Nothing is written where no frame was added, or the block ends in an error.
+
+    Args:
+        url: where the video goes, at any storage URL; ends in .mp4.
+        rate: frames a second.
+    """
+
+    def __init__(self, url: str, rate: float) -> None:
+        self.url, self.rate = url, rate
+        self._frames = 0
+        self._aside = Path()
+        self._writer: cv2.VideoWriter | None = None
+
+    def add(self, image: Image, *, until: float | None = None) -> None:
+        """Add a frame, of the first one's size.
+
+        Args:
+            image: (H, W, 3) RGB.
+            until: seconds from the beginning at which it was seen; it is repeated until the film is as long. A camera's
+                frames come more slowly than its rate, and would play too fast.
+
+        Raises:
+            IsADirectoryError: a folder lies where the video goes.
+            ValueError: MPEG-4 has no frames of that size.
+        """
+        writer = self._writer or self._open(image.shape[1], image.shape[0])
+        frame = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        wanted = self._frames + 1 if until is None else int(until * self.rate) + 1
+        while self._frames < wanted:
+            writer.write(frame)
+            self._frames += 1
+
+    def _open(self, width: int, height: int) -> cv2.VideoWriter:
+        beside = None
+        if store.is_local(self.url):
+            path = store.local_path(self.url)
+            if path.is_dir():
+                raise IsADirectoryError(f"the video cannot be written to {path}: a folder lies there; move it away")
+            beside = path.parent
+            beside.mkdir(parents=True, exist_ok=True)
+        self._aside = Path(tempfile.mkdtemp(prefix=".film-", dir=beside))
+        code = cv2.VideoWriter.fourcc(*"mp4v")
+        self._writer = cv2.VideoWriter(str(self._aside / "film.mp4"), code, self.rate, (width, height))
+        if not self._writer.isOpened():
+            raise ValueError(f"no MPEG-4 video of {width}x{height} can be written; leave the drawing out (--no-draw)")
+        return self._writer
+
+    def _finish(self) -> None:
+        """Hold the file against what went into it, for the writer itself says nothing of a full disk."""
+        file = self._aside / "film.mp4"
+        written = cv2.VideoCapture(str(file))
+        frames = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
+        written.release()
+        if frames != self._frames:
+            raise OSError(f"{self.url}: only {frames} of {self._frames} frames could be written; is the disk full?")
+        if store.is_local(self.url):
+            file.replace(store.local_path(self.url))
+        else:
+            store.put_file(file, self.url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the video its name, or take it away."""
+        if self._writer is None:
+            return
+        try:
+            self._writer.release()
+            if kind is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self._aside)

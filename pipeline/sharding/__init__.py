@@ -1,0 +1,1 @@
+"""How does a COCO data set become shards on an object store?"""

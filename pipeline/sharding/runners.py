@@ -1,0 +1,78 @@
+"""Where shard tasks run: over a Ray cluster, or over this machine's cores. The bytes are the same either way."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any
+
+from pipeline.sharding.task import ShardResult, ShardTask, make_shard
+from pipeline.sharding.write import Runner, serial
+
+
+def choose(*, ray: bool | None, workers: int) -> Runner:
+    """Pick a runner.
+
+    Args:
+        ray: run as Ray tasks; None: inside a Ray job, where RAY_ADDRESS names the cluster (not its job server).
+        workers: tasks at once; 0: one a core. Over Ray at most as many as the cluster has CPUs.
+
+    Raises:
+        ValueError: a negative number of workers.
+    """
+    if workers < 0:
+        raise ValueError(f"workers is {workers}; allowed: 0 (one a core) or more")
+    address = os.environ.get("RAY_ADDRESS", "")
+    if ray or (ray is None and address and not address.startswith("http")):
+        return lambda tasks: over_ray(tasks, workers)
+    count = workers or os.cpu_count() or 1
+    return (lambda tasks: over_processes(tasks, count)) if count > 1 else serial
+
+
+def over_processes(tasks: Sequence[ShardTask], workers: int) -> Iterator[tuple[int, ShardResult]]:
+    """On this machine's cores, in processes started afresh."""
+    if len(tasks) < 2:
+        yield from serial(tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+        futures = {pool.submit(make_shard, task): number for number, task in enumerate(tasks)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def over_ray(tasks: Sequence[ShardTask], workers: int) -> Iterator[tuple[int, ShardResult]]:
+    """As Ray tasks of one CPU each, a few more handed out than run, so that the driver's memory stays small.
+
+    Raises:
+        ConnectionError: no cluster answers.
+        RuntimeError: a worker died or its node was lost, and again with each retry.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        try:
+            ray.init(address="auto", log_to_driver=False, configure_logging=False)
+        except (ConnectionError, RuntimeError) as error:
+            raise ConnectionError(f"no Ray cluster answers ({error}); start one, or give --no-ray") from error
+    remote = ray.remote(num_cpus=1, max_retries=3)(make_shard)
+    waiting = list(enumerate(tasks))[::-1]
+    running: dict[Any, int] = {}
+    while waiting or running:
+        # asked again each time: what waits for room makes the cluster grow, and what has grown takes more
+        at_once = workers or 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        while waiting and len(running) < at_once:
+            number, task = waiting.pop()
+            running[remote.remote(task)] = number
+        ended, _ = ray.wait(list(running), num_returns=1)
+        for reference in ended:
+            try:
+                yield running.pop(reference), ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except ray.exceptions.RayError as error:
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                raise RuntimeError(f"a worker was lost, each time it was tried ({reason}); run again") from error

@@ -1,0 +1,160 @@
+"""Where COCO's files lie: a folder, its zips, a prefix in S3, or zips behind a URL, read without unpacking.
+
+SOURCE/annotations/person_keypoints_train2017.json   or in   SOURCE[/annotations]/annotations_trainval2017.zip
+SOURCE/train2017/*.jpg                               or in   SOURCE[/zips]/train2017.zip
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath, PurePosixPath
+
+from pipeline.storage import store
+from pipeline.storage.archive import Member, members
+
+
+@dataclass(frozen=True)
+class Layout:
+    """COCO's names for one split's files."""
+
+    annotations: str
+    images: str
+    annotation_zip: str
+    image_zip: str
+
+
+SPLITS = {
+    "train2017": Layout(
+        "annotations/person_keypoints_train2017.json", "train2017", "annotations_trainval2017.zip", "train2017.zip"
+    ),
+    "val2017": Layout(
+        "annotations/person_keypoints_val2017.json", "val2017", "annotations_trainval2017.zip", "val2017.zip"
+    ),
+    "test-dev2017": Layout(
+        "annotations/image_info_test-dev2017.json", "test2017", "image_info_test2017.zip", "test2017.zip"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """One split's files."""
+
+    split: str
+    annotations: Member
+    images: dict[str, Member]
+    """By file name."""
+
+
+def present(source: str, splits: Sequence[str] = ()) -> tuple[str, ...]:
+    """The splits asked for, or else those whose images are at `source`.
+
+    Raises:
+        ValueError: a name that is no split of COCO's.
+        FileNotFoundError: no split's images are there.
+        PermissionError: a web server refuses to give any, or the keys are wrong.
+    """
+    unknown = set(splits) - set(SPLITS)
+    if unknown:
+        raise ValueError(f"unknown split {', '.join(sorted(unknown))}; allowed: {', '.join(SPLITS)}")
+    if splits:
+        return tuple(splits)
+    found, refused = [], []
+    for split, layout in SPLITS.items():
+        try:
+            if _images_at(source, layout):
+                found.append(split)
+        except PermissionError as error:
+            if not _is_web(source):
+                raise
+            refused.append(str(error))
+    if not found and refused:
+        raise PermissionError("; ".join(refused))
+    if not found:
+        names = ", ".join(f"{layout.images}/ or {layout.image_zip}" for layout in SPLITS.values())
+        raise FileNotFoundError(f"{source} holds no images of COCO's; looked for {names}")
+    return tuple(found)
+
+
+def locate(source: str, split: str) -> SplitFiles:
+    """Find one split's files.
+
+    Raises:
+        FileNotFoundError: its annotations or its images are not there; the message says where they were looked for.
+        PermissionError: a web server refuses each place that was looked at, or the keys are wrong.
+    """
+    layout = SPLITS[split]
+    place = _images_at(source, layout)
+    if place is None:
+        raise FileNotFoundError(
+            f"{source} holds no images of {split}; looked for {layout.images}/, {layout.image_zip} "
+            f"and zips/{layout.image_zip}"
+        )
+    if place.endswith(".zip"):
+        images = {name.rsplit("/", 1)[-1]: member for name, member in members(place).items()}
+    else:
+        images = {
+            name: Member(store.join(place, name), bytes_)
+            for name, bytes_ in store.listing(place).items()
+            if "/" not in name
+        }
+    return SplitFiles(split, _annotations_at(source, layout), images)
+
+
+def check_apart(source: str, folder: str) -> None:
+    """Refuse a folder of shards in which a later run would look for images, or that holds the source itself.
+
+    Raises:
+        ValueError: with both places.
+    """
+    place, looked = _path(folder), [store.join(source, layout.images) for layout in SPLITS.values()]
+    if _path(source).is_relative_to(place) or any(place.is_relative_to(_path(images)) for images in looked):
+        raise ValueError(
+            f"the shards would go to {folder}, among the files of the source {source}; choose another target, "
+            f"for example {store.join(source, 'shards')}"
+        )
+
+
+def _path(url: str) -> PurePath:
+    return store.local_path(url).resolve() if store.is_local(url) else PurePosixPath(url)
+
+
+def _images_at(source: str, layout: Layout) -> str | None:
+    folder = store.join(source, layout.images)
+    if (
+        not _is_web(source)
+        and store.exists(folder)
+        and (not store.is_local(folder) or any(store.local_path(folder).iterdir()))
+    ):
+        return folder
+    return _first(source, layout.image_zip, f"zips/{layout.image_zip}")
+
+
+def _annotations_at(source: str, layout: Layout) -> Member:
+    found = _first(source, layout.annotations, layout.annotation_zip, f"annotations/{layout.annotation_zip}")
+    if found and not found.endswith(".zip"):
+        return Member(found, store.size(found) or 0)
+    inside = members(found) if found else {}
+    if layout.annotations not in inside:
+        where = found or f"{source} (nor {layout.annotation_zip})"
+        raise FileNotFoundError(f"no {layout.annotations} in {where}; COCO's annotations must lie beside the images")
+    return inside[layout.annotations]
+
+
+def _first(source: str, *names: str) -> str | None:
+    """The first of these files that is there. A web server may say 403 of what is not, as S3 does."""
+    refused = []
+    for place in (store.join(source, name) for name in names):
+        try:
+            if store.size(place) is not None:
+                return place
+        except PermissionError as error:
+            if not _is_web(source):
+                raise
+            refused.append(str(error))
+    if refused:
+        raise PermissionError("; ".join(refused))
+    return None
+
+
+def _is_web(source: str) -> bool:
+    return store.scheme(source) in ("http", "https")

@@ -1,0 +1,117 @@
+"""What a split holds, in numbers and in one picture."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lhrnet.coco import KEYPOINTS, K
+from pipeline.data.index import ShardIndex, read_index, truth
+
+MEDIUM, LARGE = 32**2, 96**2
+"""COCO's bounds of area, in pixels, between small, medium and large people."""
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """A split in numbers. Crowds are no people here."""
+
+    index: ShardIndex
+    images: int
+    labelled_images: int
+    people: int
+    labelled_people: int
+    crowds: int
+    keypoints: int
+    visible: int
+    """Keypoints that are labelled and not hidden (v = 2)."""
+    small: int
+    medium: int
+    large: int
+    """Labelled people by COCO's bounds of area."""
+    people_an_image: Counter[int]
+    """Labelled people of each image with any: how many images have so many."""
+    keypoints_a_person: Counter[int]
+    by_keypoint: NDArray[np.int64]
+    """(17, 2): hidden and visible labels of each keypoint."""
+    sides: NDArray[np.int64]
+    """(images, 2) width, height."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """A table: name and value."""
+        widths, heights = self.sides.T
+        people = max(self.labelled_people, 1)
+        return [
+            ("split", f"{self.index.dataset} {self.index.split}"),
+            ("shards", f"{len(self.index.shards)} of at most {self.index.per_shard}, {self.index.bytes / 1e6:.1f} MB"),
+            ("images", f"{self.images:,} ({self.labelled_images:,} with labelled people)"),
+            ("left out", f"{len(self.index.left_out):,}"),
+            ("size", f"{widths.min()}-{widths.max()} x {heights.min()}-{heights.max()}, "
+                     f"median {int(np.median(widths))} x {int(np.median(heights))}"),
+            ("people", f"{self.people:,} ({self.labelled_people:,} labelled, and {self.crowds:,} crowds)"),
+            ("keypoints", f"{self.keypoints:,} ({self.visible:,} visible), {self.keypoints / people:.1f} a person"),
+            ("people by area", f"small {self.small:,}, medium {self.medium:,}, large {self.large:,}"),
+        ]  # fmt: skip
+
+
+def statistics(url: str) -> Statistics:
+    """Count a split from its index and truth; no shard is read.
+
+    Raises:
+        FileNotFoundError, ValueError: no index or truth there, or damaged.
+    """
+    index = read_index(url)
+    tree = truth(url, index)
+    people = [a for a in tree["annotations"] if not a["iscrowd"]]
+    labelled = [a for a in people if a["num_keypoints"]]
+    flags = np.array([a["keypoints"][2::3] for a in labelled], np.int64).reshape(-1, K)
+    areas = np.array([a["area"] for a in labelled], np.float64)
+    an_image = Counter(a["image_id"] for a in labelled)
+    return Statistics(
+        index=index,
+        images=index.images,
+        labelled_images=len(an_image),
+        people=len(people),
+        labelled_people=len(labelled),
+        crowds=len(tree["annotations"]) - len(people),
+        keypoints=int((flags > 0).sum()),
+        visible=int((flags == 2).sum()),
+        small=int((areas < MEDIUM).sum()),
+        medium=int(((areas >= MEDIUM) & (areas < LARGE)).sum()),
+        large=int((areas >= LARGE).sum()),
+        people_an_image=Counter(an_image.values()),
+        keypoints_a_person=Counter(a["num_keypoints"] for a in labelled),
+        by_keypoint=np.stack([(flags == 1).sum(0), (flags == 2).sum(0)], axis=1),
+        sides=np.array([(image["width"], image["height"]) for image in tree["images"]], np.int64),
+    )
+
+
+def plot(stats: Statistics, path: Path) -> None:
+    """Write the counts as one picture (PNG)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.subplots(2, 2)
+    _bars(axes[0, 0], stats.people_an_image, "labelled people an image", "images")
+    _bars(axes[0, 1], stats.keypoints_a_person, "labelled keypoints a person", "people")
+    names = [name.replace("_", " ") for name in KEYPOINTS]
+    axes[1, 0].barh(names, stats.by_keypoint[:, 1], color="#2a7de1", label="visible")
+    axes[1, 0].barh(names, stats.by_keypoint[:, 0], left=stats.by_keypoint[:, 1], color="#f5a623", label="hidden")
+    axes[1, 0].invert_yaxis()
+    axes[1, 0].legend()
+    axes[1, 0].set_xlabel("labels")
+    axes[1, 1].scatter(*stats.sides.T, s=8, alpha=0.3, color="#2a7de1")
+    axes[1, 1].set(xlabel="width", ylabel="height")
+    figure.suptitle(f"{stats.index.dataset} {stats.index.split}: {stats.images:,} images, {stats.people:,} people")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def _bars(axis: Any, counts: Counter[int], label: str, unit: str) -> None:
+    axis.bar(list(counts), list(counts.values()), color="#2a7de1")
+    axis.set(xlabel=label, ylabel=unit)

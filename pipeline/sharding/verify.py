@@ -1,0 +1,103 @@
+"""Read every byte of a split's shards again and hold them against the index, the truth, and each other."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.data.augment import check_whole, decode, decode_ignored
+from pipeline.data.index import INDEX, TRUTH, Shard, ShardIndex, read_index, truth
+from pipeline.data.reader import RawSample, open_shard, read_shard
+from pipeline.storage import store
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verification found."""
+
+    url: str
+    index: ShardIndex
+    faults: tuple[str, ...]
+    """Empty: every byte is as it was written."""
+
+
+def verify(url: str, *, workers: int = 2, done: Callable[[int], None] = lambda images: None) -> Verdict:
+    """Read a split again.
+
+    Args:
+        url: the split's folder.
+        workers: shards read at once.
+        done: told the number of images of each shard that was read.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no index, or it is damaged; nothing can be held against it then.
+        PermissionError, ConnectionError: the store cannot be read.
+    """
+    index = read_index(url)
+    faults, by_image = _truth_faults(url, index)
+    if store.scheme(url) in ("file", "s3"):
+        known = {INDEX, TRUTH, *(shard.name for shard in index.shards)}
+        faults += [f"{store.join(url, name)} is in no index" for name in store.listing(url) if name not in known]
+    with ThreadPoolExecutor(workers) as pool:
+        checks = {pool.submit(_shard_faults, url, shard, by_image): shard for shard in index.shards}
+        try:
+            for check in as_completed(checks):
+                faults += check.result()
+                done(checks[check].count)
+        finally:  # where the store is away or Ctrl-C comes, each shard in the queue would wait for its own time-outs
+            pool.shutdown(wait=False, cancel_futures=True)
+    return Verdict(url, index, tuple(sorted(faults)))
+
+
+def _truth_faults(url: str, index: ShardIndex) -> tuple[list[str], dict[int, dict[str, Any]] | None]:
+    """Faults, and what the truth says of each image; None where it cannot be read."""
+    try:
+        tree = truth(url, index)
+    except (FileNotFoundError, ValueError) as error:
+        return [str(error)], None
+    try:
+        by_image = {image["id"]: {**image, "annotations": []} for image in tree["images"]}
+        for annotation in tree["annotations"]:
+            by_image[annotation["image_id"]]["annotations"].append(annotation)
+    except (KeyError, TypeError) as error:
+        return [f"{store.join(url, TRUTH)} is damaged: an image or annotation lacks or garbles {error}"], None
+    if set(by_image) != set(index.image_ids):
+        return [f"{store.join(url, TRUTH)} has other images than the index"], by_image
+    return [], by_image
+
+
+def _shard_faults(url: str, shard: Shard, by_image: dict[int, dict[str, Any]] | None) -> list[str]:
+    place = store.join(url, shard.name)
+    faults: list[str] = []
+    try:
+        for number, raw in enumerate(read_shard(open_shard(url, shard), place, shard.image_ids)):
+            counts = shard.annotations[number], shard.keypoints[number]
+            faults += [f"{place}: image {raw.image_id}: {fault}" for fault in _sample_faults(raw, counts)]
+            if expected := (by_image or {}).get(raw.image_id):
+                faults += [f"{place}: image {raw.image_id}: {fault}" for fault in _differences(raw, expected)]
+    except (ValueError, FileNotFoundError) as error:
+        faults.append(str(error))
+    return faults
+
+
+def _differences(raw: RawSample, expected: dict[str, Any]) -> Iterator[str]:
+    if list(raw.annotations) != expected["annotations"]:
+        yield f"its annotations are not those of {TRUTH}"
+    for key in ("file_name", "width", "height"):
+        if getattr(raw, key) != expected.get(key):
+            yield f"its {key} is {getattr(raw, key)!r} and that of {TRUTH} {expected.get(key)!r}"
+
+
+def _sample_faults(raw: RawSample, counts: tuple[int, int]) -> Iterator[str]:
+    try:
+        check_whole(raw.jpeg)
+        height, width = decode(raw.jpeg).shape[:2]
+        if (width, height) != (raw.width, raw.height):
+            yield f"it is {width}x{height} and its JSON says {raw.width}x{raw.height}"
+        if raw.ignore_png is not None:
+            decode_ignored(raw.ignore_png, raw.width, raw.height)
+    except ValueError as error:
+        yield str(error)
+    keypoints = sum(a["num_keypoints"] for a in raw.annotations if not a["iscrowd"])
+    if (len(raw.annotations), keypoints) != counts:
+        yield f"it has {len(raw.annotations)} annotations and {keypoints} keypoints; the index says {counts}"

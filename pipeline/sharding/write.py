@@ -1,0 +1,247 @@
+"""COCO to shards: one task a shard, the same bytes whatever the parallelism, only what is missing or wrong written.
+
+The plan (which images go into which shard) comes from the annotation file alone, so a bad image makes its shard one
+shorter and moves nothing else. The index is written last: a folder without one holds no finished shards. Only then are
+the tars of an earlier input removed.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from pipeline.data.index import INDEX, TRUTH, LeftOut, Shard, ShardIndex, index_bytes, read_index, truth_bytes
+from pipeline.sharding import annotations
+from pipeline.sharding.annotations import AnnotationFile
+from pipeline.sharding.source import SPLITS, SplitFiles, check_apart, locate
+from pipeline.sharding.task import ShardResult, ShardTask, make_shard
+from pipeline.storage import store
+
+LEAST_SHARDS = 16
+"""A small split gets shards of a sixteenth of its images, rounded up, so that there are enough to share out."""
+
+Runner = Callable[[Sequence[ShardTask]], Iterator[tuple[int, ShardResult]]]
+"""Does tasks in any order and yields (which task, its result) as each ends."""
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """One split's tasks."""
+
+    url: str
+    """Of the split's folder of shards."""
+    dataset: str
+    split: str
+    per_shard: int
+    annotation_sha256: str
+    file: AnnotationFile = field(repr=False)
+    tasks: tuple[ShardTask, ...] = field(repr=False)
+
+    @property
+    def images(self) -> int:
+        """Images in the plan."""
+        return sum(len(task.records) for task in self.tasks)
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What sharding a split did."""
+
+    url: str
+    index: ShardIndex = field(repr=False)
+    problems: tuple[LeftOut, ...]
+    """Images left out and why; annotations without an image."""
+    written: int
+    """Shards written; the others were there already."""
+
+
+class ProblemsError(ValueError):
+    """A strict run found problems; all of them are in `problems`."""
+
+    def __init__(self, split: str, problems: Sequence[LeftOut]) -> None:
+        lines = "\n".join(describe(problem) for problem in problems[:20])
+        more = f"\n... and {len(problems) - 20} more" if len(problems) > 20 else ""
+        super().__init__(f"{split}: {len(problems)} problems, and --strict allows none:\n{lines}{more}")
+        self.problems = tuple(problems)
+
+
+def serial(tasks: Sequence[ShardTask]) -> Iterator[tuple[int, ShardResult]]:
+    """One task after the other, in this process."""
+    for number, task in enumerate(tasks):
+        yield number, make_shard(task)
+
+
+def make_plans(
+    source: str, target: str, names: Sequence[str], *, per_shard: int = 128, dataset: str = ""
+) -> list[SplitPlan]:
+    """Read the annotations and say which images go into which shard.
+
+    Args:
+        source: where COCO's files lie.
+        target: root under which each split gets its folder.
+        names: splits; one that is named twice counts once.
+        per_shard: most images a shard; a split that would have fewer than 16 shards gets shards of a sixteenth of its
+            images, rounded up: at most 16 of them.
+        dataset: name kept in the index; the source's last part if empty.
+
+    Raises:
+        ValueError: an annotation file is not COCO's, a setting is wrong, or the shards would lie among the source's
+            own images.
+        OSError: the index of another split at the target cannot be read.
+        FileNotFoundError: annotations or images are not there.
+    """
+    if per_shard < 1:
+        raise ValueError(f"per_shard is {per_shard}; allowed: 1 or more (128 to 256 is good)")
+    chosen = [split for split in SPLITS if split in names]
+    for split in chosen:
+        check_apart(source, store.join(target, split))
+    taken = _taken_elsewhere(target, names)
+    plans = []
+    for split in chosen:
+        plans.append(
+            _plan(locate(source, split), store.join(target, split), per_shard, taken, dataset or _last(source))
+        )
+        taken |= {record.image_id: split for task in plans[-1].tasks for record in task.records}
+    return plans
+
+
+def _last(source: str) -> str:
+    if "://" not in source:  # "." and "x/.." are the folder they stand for, and a link is called as it is
+        source = os.path.abspath(store.local_path(source))
+    return source.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _taken_elsewhere(target: str, names: Sequence[str]) -> dict[int, str]:
+    """Image ids of the splits that the target already holds and that are not to be written now."""
+    urls = {split: store.join(target, split) for split in SPLITS if split not in names}
+    there = {split: url for split, url in urls.items() if store.size(store.join(url, INDEX)) is not None}
+    return {image: split for split, url in there.items() for image in read_index(url).image_ids}
+
+
+def _plan(files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], dataset: str) -> SplitPlan:
+    data = files.annotations.read()
+    labelled = "person_keypoints" in SPLITS[files.split].annotations
+    file = annotations.parse(data, files.annotations.name, labelled=labelled)
+    digest = hashlib.sha256(data).hexdigest()
+    per_shard = max(1, min(per_shard, -(-len(file.records) // LEAST_SHARDS)))
+    stem = f"{files.split}-{hashlib.sha256(f'{dataset} {per_shard} {digest}'.encode()).hexdigest()[:8]}"
+    listed = _listed(url)
+    tasks = []
+    for number, start in enumerate(range(0, len(file.records), per_shard)):
+        records = file.records[start : start + per_shard]
+        name = f"{stem}-{number:05d}.tar"
+        task = ShardTask(
+            store.join(url, name),
+            records,
+            tuple(files.images.get(record.file_name) for record in records),
+            tuple((r.image_id, f"it is also in {taken[r.image_id]}") for r in records if r.image_id in taken),
+            listed.get(name),
+        )
+        tasks.append(task)
+    return SplitPlan(url, dataset, files.split, per_shard, digest, file, tuple(tasks))
+
+
+def _listed(url: str) -> dict[str, Shard]:
+    """The shards of the index of an earlier run, by name; none where it cannot be read: all is made anew then."""
+    try:
+        return {shard.name: shard for shard in read_index(url).shards}
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def write_split(
+    plan: SplitPlan, *, runner: Runner = serial, strict: bool = False, done: Callable[[int], None] = lambda images: None
+) -> SplitReport:
+    """Write a split's shards, then its truth and its index.
+
+    Args:
+        plan: from `make_plans`.
+        runner: how the tasks are done.
+        strict: fail where an image must be left out; what an index lists is then as it was, and nothing new is left.
+        done: told the number of images of each task that ends.
+
+    Raises:
+        ProblemsError: strict and something is wrong.
+        ValueError: no image is good.
+        OSError: the source or the target cannot be reached.
+    """
+    results: dict[int, ShardResult] = {}
+    for number, result in runner([replace(task, spare=strict) for task in plan.tasks]):
+        results[number] = result
+        done(len(plan.tasks[number].records))
+    if strict and (problems := _problems(plan, results)):
+        _take_back(plan, results)
+        raise ProblemsError(plan.split, problems)
+    if due := [number for number, result in results.items() if result.due]:
+        for place, result in runner([plan.tasks[number] for number in due]):
+            results[due[place]] = result
+    ordered, problems = [results[number] for number in range(len(plan.tasks))], _problems(plan, results)
+    shards = tuple(result.shard for result in ordered if result.shard)
+    if not shards:
+        raise ValueError(f"{plan.split}: none of {plan.images} images is good; the first: {describe(problems[0])}")
+    listed = {image for shard in shards for image in shard.image_ids}
+    truth = truth_bytes(_truth(plan, listed))
+    index = ShardIndex(
+        dataset=plan.dataset,
+        split=plan.split,
+        annotation_sha256=plan.annotation_sha256,
+        truth_sha256=hashlib.sha256(truth).hexdigest(),
+        per_shard=plan.per_shard,
+        images=len(listed),
+        annotations=sum(sum(shard.annotations) for shard in shards),
+        keypoints=sum(sum(shard.keypoints) for shard in shards),
+        bytes=sum(shard.bytes for shard in shards),
+        shards=shards,
+        left_out=problems,
+    )
+    _put(store.join(plan.url, TRUTH), truth)
+    _put(store.join(plan.url, INDEX), index_bytes(index))
+    _remove_stale(plan, {shard.name for shard in shards})
+    return SplitReport(plan.url, index, problems, sum(result.written for result in ordered))
+
+
+def _problems(plan: SplitPlan, results: dict[int, ShardResult]) -> tuple[LeftOut, ...]:
+    orphans = tuple(LeftOut(image_id=i, file_name=name, reason=reason) for i, name, reason in plan.file.problems)
+    return orphans + tuple(left for number in range(len(plan.tasks)) for left in results[number].left_out)
+
+
+def _take_back(plan: SplitPlan, results: dict[int, ShardResult]) -> None:
+    """Remove what a refused run wrote; no index lists it."""
+    for number, result in results.items():
+        if result.written:
+            store.delete(plan.tasks[number].url)
+
+
+def describe(problem: LeftOut) -> str:
+    """A problem in one line."""
+    return f"image {problem.image_id}{f' ({problem.file_name})' if problem.file_name else ''}: {problem.reason}"
+
+
+def _truth(plan: SplitPlan, listed: set[int]) -> dict[str, object]:
+    records = [record for task in plan.tasks for record in task.records if record.image_id in listed]
+    return {
+        "images": [{"id": r.image_id, "file_name": r.file_name, "width": r.width, "height": r.height} for r in records],
+        "annotations": [annotation for record in records for annotation in record.kept()],
+        "categories": plan.file.categories,
+    }
+
+
+def _put(url: str, data: bytes) -> None:
+    try:
+        same = store.size(url) == len(data) and store.read_bytes(url) == data
+    except ValueError:  # its store says that it is damaged
+        same = False
+    if not same:
+        store.write_bytes(url, data)
+
+
+def _remove_stale(plan: SplitPlan, names: set[str]) -> None:
+    """Tars of an earlier input, or of larger shards: a folder holds one set. So goes what a run that was killed was
+    about to write (`store.atomic`). What others put there stays.
+    """
+    tar = rf"{plan.split}-[0-9a-f]{{8}}-\d{{5,}}\.tar"
+    ours = re.compile(rf"{tar}|\.({tar}|{re.escape(INDEX)}|{re.escape(TRUTH)})\.\w+")
+    for name in store.listing(plan.url):
+        if ours.fullmatch(name) and name not in names:
+            store.delete(store.join(plan.url, name))

@@ -1,0 +1,233 @@
+"""One opener for every place where bytes lie: a folder, `file://`, `s3://`, and `http(s)://` to read from.
+
+The endpoint and the keys of S3 come from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
+AWS_DEFAULT_REGION, never from a URL. Whatever is written appears whole under its name or not at all. A connection that
+breaks is taken up again where it broke; one that stays broken is an error that names the URL, within a minute even
+where a server takes the call and says nothing.
+"""
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, unquote, urlsplit
+
+from pipeline.storage import s3, web
+
+CHUNK = 1 << 20
+TRIES = 3
+
+
+def scheme(url: str) -> str:
+    """`file`, `s3`, `http` or `https`.
+
+    Raises:
+        ValueError: another scheme, a URL that carries a password, an s3 URL without a bucket, or a file URL that is no
+            path on this machine.
+    """
+    if "://" not in url:
+        if not url:
+            raise ValueError("an empty storage URL; give a folder, or a URL like s3://bucket/prefix")
+        return "file"
+    parts = urlsplit(url)
+    if parts.scheme not in ("file", "s3", "http", "https"):
+        raise ValueError(f"{url!r}: storage knows a folder, file://, s3:// and http(s)://, not {parts.scheme}://")
+    if parts.password or (parts.scheme == "s3" and "@" in parts.netloc):
+        raise ValueError(f"a storage URL for {parts.hostname} carries a password; put keys in AWS_ACCESS_KEY_ID")
+    if parts.scheme == "s3" and not parts.netloc:
+        raise ValueError(f"{url!r} names no bucket; it should look like s3://bucket/prefix")
+    if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or parts.query or parts.fragment):
+        raise ValueError(f"{url!r} is no path on this machine; write file:///folder, or the folder as it is")
+    return parts.scheme
+
+
+def local_path(url: str) -> Path:
+    """The path of a folder or file:// URL."""
+    return Path(unquote(urlsplit(url).path) if url.startswith("file://") else url).expanduser()
+
+
+def is_local(url: str) -> bool:
+    """Whether the URL is a path on this machine."""
+    return scheme(url) == "file"
+
+
+def join(url: str, *parts: str) -> str:
+    """The URL of something below `url`; names are given as they are, and a file:// URL holds them quoted."""
+    names = [quote(part) if url.startswith("file://") else part for part in parts]
+    return "/".join([url.rstrip("/"), *(name.strip("/") for name in names if name)])
+
+
+def stream(url: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    """Yield the bytes of `url` from `start` on in pieces, taking a broken connection up again where it broke.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        PermissionError: the keys are missing, wrong or expired.
+        ConnectionError: the place cannot be reached, or the connection broke three times without progress.
+        ValueError: the store sends a checksum, and the bytes are not those.
+    """
+    kind = scheme(url)
+    if kind == "file":
+        yield from _stream_file(local_path(url), start, length)
+        return
+    pieces = s3.stream if kind == "s3" else web.stream
+    done, tries = 0, 0
+    while True:
+        try:
+            for piece in pieces(url, start + done, None if length is None else length - done):
+                done, tries = done + len(piece), 0
+                yield piece
+            return
+        except ConnectionResetError:
+            tries += 1
+            if tries >= TRIES:
+                raise
+            time.sleep(0.2 * 2**tries)
+            if length is not None and done >= length:
+                return
+
+
+def _stream_file(path: Path, start: int, length: int | None) -> Iterator[bytes]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not here; check the path")
+    left = path.stat().st_size if length is None else length
+    with path.open("rb") as file:
+        file.seek(start)
+        while left and (piece := file.read(min(CHUNK, left))):
+            left -= len(piece)
+            yield piece
+
+
+def read_bytes(url: str, start: int = 0, length: int | None = None) -> bytes:
+    """All bytes of `url`, or `length` of them from `start` on. Raises as `stream` does."""
+    return b"".join(stream(url, start, length))
+
+
+def write_bytes(url: str, data: bytes) -> None:
+    """Put `data` under `url`, whole or not at all. Folders are made as needed."""
+    _write(url, io.BytesIO(data))
+
+
+def put_file(path: str | Path, url: str) -> None:
+    """Put a file's bytes under `url`, whole or not at all."""
+    with open(path, "rb") as file:
+        _write(url, file)
+
+
+def _write(url: str, data: BinaryIO) -> None:
+    kind = scheme(url)
+    if kind == "s3":
+        s3.write(url, data)
+        return
+    if kind != "file":
+        raise ValueError(f"{url} can only be read; write to a folder or to s3://bucket/prefix")
+    path = local_path(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as file:
+        shutil.copyfileobj(data, file, CHUNK)
+
+
+class atomic:  # noqa: N801 - reads as a verb: `with atomic(path) as file`
+    """A file that takes its name when the block ends well, and leaves nothing when it does not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> BinaryIO:
+        """Open a temporary file beside the path."""
+        descriptor, self.temporary = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        self.file = os.fdopen(descriptor, "wb")
+        return self.file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Give the file its name, or remove it."""
+        try:
+            self.file.close()
+            if kind is None:
+                os.chmod(self.temporary, 0o644)
+                os.replace(self.temporary, self.path)
+        finally:
+            Path(self.temporary).unlink(missing_ok=True)
+
+
+def size(url: str) -> int | None:
+    """Bytes of the object under `url`; None where there is none."""
+    kind = scheme(url)
+    if kind == "file":
+        path = local_path(url)
+        return path.stat().st_size if path.is_file() else None
+    return (s3.size if kind == "s3" else web.size)(url)
+
+
+def exists(url: str) -> bool:
+    """Whether an object lies under `url`; a folder counts where it lies on this machine or holds objects in S3."""
+    if is_local(url):
+        return local_path(url).exists()
+    return size(url) is not None or (scheme(url) == "s3" and s3.holds_objects(url))
+
+
+def listing(url: str) -> dict[str, int]:
+    """Bytes of every object below `url`, by its path relative to `url`, in order of the paths; empty if none.
+
+    Raises:
+        ValueError: `url` is http(s)://, which has no listing.
+    """
+    kind = scheme(url)
+    if kind == "s3":
+        return s3.listing(url)
+    if kind != "file":
+        raise ValueError(f"{url} cannot be listed over {kind}; use a folder or s3://bucket/prefix")
+    root = local_path(url)
+    found = {path.relative_to(root).as_posix(): path.stat().st_size for path in root.rglob("*") if path.is_file()}
+    return dict(sorted(found.items()))
+
+
+def delete(url: str) -> None:
+    """Remove the object under `url` and everything below it. Nothing there is no error."""
+    kind = scheme(url)
+    if kind == "s3":
+        s3.delete(url)
+    elif kind != "file":
+        raise ValueError(f"{url} can only be read; nothing was deleted")
+    elif (path := local_path(url)).is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def fetch(url: str, to: str | Path | BinaryIO, *, sha256: str | None = None, size: int | None = None) -> None:
+    """Copy `url` into a file and hold it against what it should be.
+
+    Args:
+        url: where it lies.
+        to: a path, which appears whole or not at all, or a file open for writing.
+        sha256: hexadecimal; None leaves it unchecked.
+        size: bytes; None leaves them unchecked.
+
+    Raises:
+        ValueError: the bytes are not those asked for; the message names the URL and both values.
+        FileNotFoundError, PermissionError, ConnectionError: as `stream`.
+    """
+    if isinstance(to, str | Path):
+        path = Path(to)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as file:
+            fetch(url, file, sha256=sha256, size=size)
+        return
+    digest, count = hashlib.sha256(), 0
+    for piece in stream(url):
+        count += len(piece)
+        if size is not None and count > size:
+            break
+        digest.update(piece)
+        to.write(piece)
+    if size is not None and count != size:
+        seen = f"{count} bytes" if count < size else "more bytes"
+        raise ValueError(f"{url} has {seen} where {size} were written: it was cut or changed")
+    if sha256 is not None and digest.hexdigest() != sha256:
+        raise ValueError(f"{url} has sha256 {digest.hexdigest()[:12]} where {sha256[:12]} was written: it was changed")

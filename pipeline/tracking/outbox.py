@@ -1,0 +1,48 @@
+"""Files on their way to a run's artifacts: they lie in a folder until they are sent, whatever becomes of their writer.
+
+<folder>/<time>/<name>    the name is the one they get; older ones go first
+"""
+
+import contextlib
+import threading
+import time
+from pathlib import Path
+
+from pipeline.storage.store import atomic
+
+
+class Outbox:
+    """One folder, which exists while something waits. One thread may put while another sends.
+
+    Args:
+        folder: where files wait; whoever comes later takes up what lies there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+
+    def put(self, name: str, content: bytes) -> None:
+        """Have a file sent.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path = self.folder / f"{time.time_ns():020d}" / name
+        with self._lock:
+            path.parent.mkdir(parents=True)
+            with atomic(path) as file:
+                file.write(content)
+
+    def waiting(self) -> list[tuple[str, Path]]:
+        """Names and files that are not sent yet, oldest first."""
+        places = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+        files = [(place, file) for place in places for file in sorted(place.rglob("[!.]*")) if file.is_file()]
+        return [(file.relative_to(place).as_posix(), file) for place, file in files]
+
+    def sent(self, file: Path) -> None:
+        """Remove a file, and the folders that are empty without it."""
+        with self._lock, contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
+            for folder in file.parents[: len(file.relative_to(self.folder).parts)]:
+                folder.rmdir()

@@ -1,0 +1,64 @@
+"""What moving between pixels and filling in promise."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lhrnet.decoder.peaks import Floats
+from lhrnet.decoder.refinement import best_for_tags, between_pixels
+
+
+def everywhere(heat: Floats, tags: Floats, mean: Floats) -> int:
+    """The plain form: every pixel, one person."""
+    distance = ((tags - mean) ** 2).sum(axis=2) ** 0.5
+    return int((heat - np.round(distance)).argmax())
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("background", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize("spread", [0.3, 2.0, 8.0])
+def test_the_short_way_finds_what_looking_everywhere_finds(dimensions: int, background: float, spread: float) -> None:
+    random = np.random.default_rng(int(100 * background + 10 * spread) + dimensions)
+    heat = (background * random.standard_normal((31, 45))).astype(np.float32)
+    heat[random.integers(0, 31, 40), random.integers(0, 45, 40)] = random.uniform(0, 1, 40)
+    tags = (spread * random.standard_normal((31, 45, dimensions))).astype(np.float32)
+    means = (spread * random.standard_normal((25, dimensions))).astype(np.float32)
+    wanted = [everywhere(heat, tags, mean) for mean in means]
+    assert best_for_tags(heat, tags, means).tolist() == wanted
+
+
+def test_a_map_without_anything_high_still_has_an_answer() -> None:
+    heat, tags = np.full((8, 8), -0.5, np.float32), np.zeros((8, 8, 1), np.float32)
+    assert best_for_tags(heat, tags, np.zeros((2, 1), np.float32)).tolist() == [0, 0]
+
+
+def bump(x: float, y: float, sigma: float = 2.0, size: tuple[int, int] = (24, 32)) -> Floats:
+    ys, xs = np.mgrid[: size[0], : size[1]] + 0.5
+    return np.asarray(np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * sigma**2)), dtype=np.float32)[None]
+
+
+@pytest.mark.parametrize(("how", "error"), [("none", 0.5), ("quarter", 0.25), ("parabola", 0.03)])
+def test_how_near_each_rule_comes(how: Any, error: float) -> None:
+    for x, y in np.random.default_rng(0).uniform(8, 16, (50, 2)):
+        heat = bump(x, y)
+        (found,) = between_pixels(heat, np.array([0]), np.array([heat.argmax()]), how)
+        assert np.abs(found - (x, y)).max() <= error + 1e-3
+
+
+@pytest.mark.parametrize("how", ["none", "quarter", "parabola"])
+@pytest.mark.parametrize("x", [7.5, 8.2, 0.5, 31.5])
+def test_a_mirrored_map_moves_the_mirrored_way(how: Any, x: float) -> None:
+    heat = bump(x, 11.1)
+    (found,) = between_pixels(heat, np.array([0]), np.array([heat.argmax()]), how)
+    mirrored = np.ascontiguousarray(heat[..., ::-1])
+    (back,) = between_pixels(mirrored, np.array([0]), np.array([mirrored.argmax()]), how)
+    assert back[0] == pytest.approx(32 - found[0], abs=1e-4)
+    assert back[1] == found[1]
+
+
+def test_the_reference_leans_left_where_both_neighbours_are_equal() -> None:
+    heat = bump(8.5, 11.5)
+    index = np.array([heat.argmax()])
+    assert between_pixels(heat, np.array([0]), index, "quarter").tolist() == [[8.5, 11.5]]
+    assert between_pixels(heat, np.array([0]), index, "quarter-left").tolist() == [[8.25, 11.25]]

@@ -1,0 +1,113 @@
+"""Settings: one tree, errors that name the key, the value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.tree import known_keys, load, override, parse
+
+CONFIGS = Path(__file__).resolve().parents[2] / "jobs" / "configs"
+LEAST = {"name": "a", "storage": "/runs", "data": {"train": "/t", "val": "/v"}}
+
+
+def test_an_unknown_key_is_named_with_the_nearest_known_one() -> None:
+    with pytest.raises(ValueError, match=r"optim\.lrr is unknown \(value 0\.1\): did you mean optim\.lr\?"):
+        parse(LEAST | {"optim": {"lrr": 0.1}})
+
+
+def test_an_unknown_section_is_named_with_the_nearest_known_one() -> None:
+    with pytest.raises(ValueError, match=r"trian is unknown .*did you mean train\?"):
+        parse(LEAST | {"trian": {}})
+
+
+def test_a_known_key_in_the_wrong_section_is_pointed_to() -> None:
+    with pytest.raises(ValueError, match=r"data\.lr is unknown .*did you mean optim\.lr\?"):
+        parse(LEAST | {"data": {"train": "/t", "val": "/v", "lr": 1}})
+
+
+def test_a_value_out_of_range_is_named_with_what_is_allowed() -> None:
+    with pytest.raises(ValueError, match=r"optim\.lr is -1\.0; allowed: above 0"):
+        parse(LEAST | {"optim": {"lr": -1}})
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "train.epochs=.inf",
+        "optim.grad_clip=.nan",
+        "loss.sigma=.inf",
+        "augment.rotation=.nan",
+        "optim.milestones=[.nan]",
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(item: str) -> None:
+    key, _, value = item.partition("=")
+    with pytest.raises(ValueError, match=rf"{key}\S*: got {value.strip('[].')}; input should be a finite number"):
+        parse(override(LEAST, [item]))
+
+
+def test_a_choice_names_its_choices() -> None:
+    with pytest.raises(ValueError, match=r"optim\.name: got 'sgd'; input should be 'adam' or 'adamw'"):
+        parse(LEAST | {"optim": {"name": "sgd"}})
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(ValueError, match=r"storage is required"):
+        parse({key: value for key, value in LEAST.items() if key != "storage"})
+
+
+def test_every_fault_is_told_at_once() -> None:
+    with pytest.raises(ValueError, match=r"(?s)optim\.lr.*train\.workers"):
+        parse(LEAST | {"optim": {"lr": -1}, "train": {"workers": 0}})
+
+
+@pytest.mark.parametrize("name", ["", "A", "a/b", "-a", "a" * 64, "a b"])
+def test_names_that_are_no_folder_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="config key name"):
+        parse(LEAST | {"name": name})
+
+
+def test_overrides_are_parsed_as_yaml_and_lie_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("name: a\nstorage: /runs\ndata: {train: /t, val: /v}\noptim: {lr: 0.5}\n")
+    config = load(file, ["optim.lr=1e-3", "optim.milestones=[0.5, 0.75]", "train.min_workers=null", "name=b"])
+    assert config.optim.lr == 1e-3
+    assert config.optim.milestones == (0.5, 0.75)
+    assert config.train.min_workers is None
+    assert config.name == "b"
+
+
+def test_an_override_leaves_the_given_tree_as_it_was() -> None:
+    tree = {"optim": {"lr": 1}}
+    assert override(tree, ["optim.lr=2"]) == {"optim": {"lr": 2}}
+    assert tree == {"optim": {"lr": 1}}
+
+
+@pytest.mark.parametrize("item", ["optim.lr", "=3", "name.x=1"])
+def test_an_override_of_another_form_is_refused(item: str) -> None:
+    with pytest.raises(ValueError, match="override"):
+        override(LEAST, [item])
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.yaml"):
+        load(tmp_path / "none.yaml")
+
+
+def test_the_resolved_tree_gives_the_same_config_back() -> None:
+    config = load(CONFIGS / "coco.yaml")
+    assert parse(config.tree()) == config
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_projects_own_files_open_with_their_command_and_comment_every_key(path: Path) -> None:
+    load(path)
+    lines = path.read_text().splitlines()
+    assert "lhrnet" in lines[0]
+    assert f"jobs/configs/{path.name}" in lines[0]
+    keys = [line for line in lines if not line.startswith("#") and ":" in line and not line.rstrip().endswith(":")]
+    assert [line for line in keys if " # " not in line] == []
+
+
+def test_known_keys_reach_into_nested_sections() -> None:
+    assert {"name", "optim.lr", "model.r", "stream.lanes", "evaluate.protocol"} <= known_keys()

@@ -1,0 +1,119 @@
+"""The submission zip: what it looks like, and what is refused before it is written."""
+
+import io
+import json
+import math
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.evaluation.submission import check, file_name, pack, read
+
+IDS = frozenset({1, 2})
+
+
+def _result(image_id: int = 1, **changes: Any) -> dict[str, Any]:
+    return {"image_id": image_id, "category_id": 1, "keypoints": [1.5, 2.25, 1.0] * 17, "score": 0.5} | changes
+
+
+def _zip(files: dict[str, str | bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+def test_the_zip_is_flat_and_its_file_has_cocos_name() -> None:
+    blob = pack([_result()], split="test-dev2017", name="lightweight-hrnet", image_ids=IDS)
+    with zipfile.ZipFile(io.BytesIO(blob)) as archive:
+        assert archive.namelist() == ["person_keypoints_test-dev2017_lightweight-hrnet_results.json"]
+        assert b" " not in archive.read(archive.namelist()[0])
+
+
+def test_what_was_packed_is_read_back_and_the_same_bytes_come_of_it_again() -> None:
+    detections = [_result(), _result(2, score=0.25)]
+    blob = pack(detections, split="val2017", name="a", image_ids=IDS)
+    assert read(blob, "a.zip") == ("val2017", "a", detections)
+    assert pack(detections, split="val2017", name="a", image_ids=IDS) == blob
+
+
+def test_numbers_of_any_kind_are_packed_as_jsons_own() -> None:
+    person = _result() | {"image_id": np.int64(1), "category_id": True, "keypoints": np.ones(51, np.float32)}
+    person |= {"score": np.float32(0.5), "tag": [1j]}
+    plain = {"image_id": 1, "category_id": 1, "keypoints": [1.0] * 51, "score": 0.5}
+    assert pack([person], split="val2017", name="a", image_ids=IDS) == pack(
+        [plain], split="val2017", name="a", image_ids=IDS
+    )
+
+
+def test_a_zip_with_any_one_byte_damaged_is_read_the_same_or_refused_by_name() -> None:
+    detections = [_result(score=0.1 * n, keypoints=[1.5 * n, 2.25, 1.0] * 17) for n in range(3)]
+    blob = pack(detections, split="val2017", name="a", image_ids=IDS)
+    errors = []
+    for place in range(len(blob)):
+        damaged = blob[:place] + bytes([blob[place] ^ 0xFF]) + blob[place + 1 :]
+        try:
+            assert read(damaged, "a.zip")[2] == detections
+        except ValueError as error:
+            errors.append(str(error))
+    assert len(errors) > len(blob) / 2
+    assert all(error.startswith("a.zip ") for error in errors)
+
+
+def test_no_people_at_all_is_a_valid_submission() -> None:
+    assert read(pack([], split="val2017", name="a", image_ids=IDS), "a.zip")[2] == []
+
+
+def test_twenty_people_an_image_pass_and_twenty_one_are_refused() -> None:
+    check([_result()] * 20, IDS)
+    with pytest.raises(ValueError, match=r"image 1 has 21 people"):
+        check([_result()] * 21, IDS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"image_id": 3}, "image 3"),
+        ({"score": math.nan}, "finite number"),
+        ({"keypoints": [math.inf, *[1.0] * 50]}, "finite number"),
+        ({"keypoints": [1.0] * 50}, "50 keypoint numbers"),
+        ({"category_id": 2}, "category 2"),
+    ],
+)
+def test_a_detection_the_server_would_refuse_is_named(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=f"detection 1 .*{says}"):
+        pack([_result(), _result() | changes], split="test-dev2017", name="a", image_ids=IDS)
+
+
+def test_a_detection_without_a_score_is_refused() -> None:
+    broken = _result()
+    del broken["score"]
+    with pytest.raises(ValueError, match="no score"):
+        check([broken], IDS)
+
+
+@pytest.mark.parametrize("name", ["", "a_b", "a b", "../a", "-a", "a.", "a" * 65, "ä"])
+def test_a_name_the_server_would_refuse_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="refuse the name"):
+        file_name("test-dev2017", name)
+
+
+@pytest.mark.parametrize(
+    ("blob", "says"),
+    [
+        (b"not a zip", "not a zip"),
+        (_zip({"folder/person_keypoints_val2017_a_results.json": "[]"}), "in no folder"),
+        (_zip({"person_keypoints_val2017_a_results.json": "[]", "notes.txt": ""}), "one file"),
+        (_zip({"results.json": "[]"}), "results.json"),
+        (_zip({"person_keypoints_val2017_a_results.json": json.dumps({})}), "not a list"),
+        (_zip({"person_keypoints_val2017_a_results.json": "["}), "not a zip of JSON"),
+        (_zip({"person_keypoints_val2017_a_results.json": b"\xff\xfe["}), "a.zip is not a zip of JSON"),
+        (_zip({"person_keypoints_val2017_a_results.json": "[" * 100_000}), "a.zip is not a zip of JSON"),
+    ],
+)
+def test_a_zip_the_server_would_not_take_is_refused(blob: bytes, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        read(blob, "a.zip")

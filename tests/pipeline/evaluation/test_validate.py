@@ -1,0 +1,87 @@
+"""Scoring a split while training: every image once, by the scorer that `evaluate` uses."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from lhrnet.metrics.coco_eval import score
+from lhrnet.network import ModelConfig, create_model
+from pipeline.cluster.world import World
+from pipeline.data.index import read_index, truth
+from pipeline.data.stream import read_samples
+from pipeline.evaluation import validate as module
+from pipeline.evaluation.validate import detect, validate
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return create_model(ModelConfig(r=-4, input_size=64)).eval()
+
+
+@pytest.fixture
+def val(drawn_shards: Path) -> str:
+    return str(drawn_shards / "val2017")
+
+
+class Perfect:
+    """Stands for `predict`: answers with what is annotated."""
+
+    def __init__(self, url: str) -> None:
+        self.truth = truth(url)
+
+    def detections(self, ids: list[int]) -> list[dict[str, Any]]:
+        people = [a for a in self.truth["annotations"] if a["image_id"] in ids and a["num_keypoints"]]
+        return [
+            {"image_id": a["image_id"], "category_id": 1, "keypoints": a["keypoints"], "score": 1.0} for a in people
+        ]
+
+
+def test_every_image_is_looked_at_once_by_one_worker(network: nn.Module, val: str) -> None:
+    ids, found = detect(network, read_samples(val), size=64, protocol="plain", device="cpu")
+    assert sorted(ids) == sorted(read_index(val).image_ids)
+    assert all(person["category_id"] == 1 and len(person["keypoints"]) == 51 for person in found)
+
+
+def test_workers_parts_make_the_whole(network: nn.Module, val: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = validate(network, val, size=64)
+    parts = [
+        detect(network, read_samples(val, rank=r, world=3), size=64, protocol="plain", device="cpu") for r in range(3)
+    ]
+    monkeypatch.setattr(World, "gather", lambda self, mine: parts)
+    gathered = validate(network, val, size=64, world=World(rank=0, size=3))
+    assert whole
+    assert gathered
+    assert gathered.images == whole.images == 20
+    assert gathered.scores.ap == pytest.approx(whole.scores.ap, abs=1e-6)
+
+
+def test_images_that_are_missing_or_doubled_are_no_score(
+    network: nn.Module, val: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = list(read_index(val).image_ids)
+    for wrong in (ids[1:], [*ids, ids[0]]):
+        monkeypatch.setattr(World, "gather", lambda self, mine, wrong=wrong: [(wrong, [])])
+        with pytest.raises(RuntimeError, match=f"{len(wrong)} images were looked at, 20 are in the split"):
+            validate(network, val, size=64)
+
+
+def test_perfect_people_score_one_as_evaluate_would_say(
+    network: nn.Module, val: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    perfect = Perfect(val)
+
+    def found(network: nn.Module, samples: Any, **_: Any) -> Any:
+        ids = [sample.image_id for sample in samples]
+        return ids, perfect.detections(ids)
+
+    monkeypatch.setattr(module, "detect", found)
+    result = validate(network, val, size=64, limit=7)
+    assert result
+    assert result.images == 7
+    assert result.scores.ap == pytest.approx(1.0)
+    ids = list(read_index(val).image_ids[:7])
+    assert result.scores == score(perfect.truth, perfect.detections(ids), ids)

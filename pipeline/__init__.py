@@ -1,1 +1,25 @@
-"""How do images, runs and models move through a cluster? One package for each part of the road."""
+"""How do images, runs and models move through a cluster? One package for each part of the road.
+
+`ROOMS` says who may import whom. `tests/test_layout.py` holds the code to it, docs/architecture.md draws it.
+"""
+
+ROOMS: dict[str, tuple[str, ...]] = {
+    "storage": (),
+    "scenes": (),
+    "tracking": ("storage",),
+    "cluster": ("storage",),
+    "checkpoints": ("storage",),
+    "data": ("storage",),
+    "sharding": ("storage", "tracking", "cluster", "data"),
+    "training": ("cluster", "data"),
+    "evaluation": ("storage", "tracking", "cluster", "checkpoints", "data"),
+    "serving": ("storage", "tracking", "cluster", "checkpoints", "data"),
+    "config": ("data", "training", "evaluation", "tracking"),
+    "runs": ("storage", "tracking", "cluster", "checkpoints", "data", "training", "evaluation", "config"),
+    "release": ("storage", "tracking", "cluster", "checkpoints", "data", "evaluation", "config", "runs"),
+    "search": ("storage", "tracking", "cluster", "checkpoints", "data", "training", "evaluation", "config", "runs"),
+}
+"""Each package of `pipeline`, and the packages that it may import, from the bottom of the house to its top.
+
+`config` composes the tree of all settings; what stands below it knows its own section alone.
+"""

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.rooms import drawing
+from pipeline import ROOMS
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("lhrnet", "pipeline", "jobs", "infra")
 FORBIDDEN = {
@@ -33,6 +36,59 @@ def imported(source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.split(".")[0])
     return names
+
+
+def rooms_imported(source: str) -> set[str]:
+    """Packages of `pipeline` that a module imports, however and wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("pipeline.")} & set(ROOMS)
+
+
+def test_the_packages_of_the_pipeline_are_those_of_the_table_and_have_no_modules_beside_them() -> None:
+    packages = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    assert packages == set(ROOMS)
+    assert [path.name for path in (ROOT / "pipeline").glob("*.py")] == ["__init__.py"]
+
+
+def test_the_table_of_packages_runs_one_way() -> None:
+    order = list(ROOMS)
+    upwards = {
+        f"{room} -> {other}"
+        for room, below in ROOMS.items()
+        for other in below
+        if order.index(other) >= order.index(room)
+    }
+    assert not upwards
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_package_of_the_pipeline_imports_only_what_its_table_allows(room: str) -> None:
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {', '.join(sorted(names))}"
+        for path in (ROOT / "pipeline" / room).rglob("*.py")
+        if (names := rooms_imported(path.read_text()) - {room, *ROOMS[room]})
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", ["lhrnet", "pipeline"])
+def test_every_package_opens_with_its_question(package: str) -> None:
+    silent = {
+        str(path.parent.relative_to(ROOT))
+        for path in (ROOT / package).rglob("__init__.py")
+        if not ast.get_docstring(ast.parse(path.read_text()))
+    }
+    assert not silent
+
+
+def test_the_picture_of_the_packages_is_drawn_from_the_table() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert drawing() in page, "make it anew: python -m infra.rooms, between the two marks of docs/architecture.md"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

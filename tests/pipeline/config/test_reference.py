@@ -10,7 +10,7 @@ from jobs.cli import app
 from pipeline.config.reference import _chapter, reference
 from pipeline.config.tree import known_keys
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
 
 
 def test_the_committed_page_is_the_one_that_is_made_now() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.tree import known_keys, load, override, parse
 
-CONFIGS = Path(__file__).resolve().parents[2] / "jobs" / "configs"
+CONFIGS = Path(__file__).resolve().parents[3] / "jobs" / "configs"
 LEAST = {"name": "a", "storage": "/runs", "data": {"train": "/t", "val": "/v"}}
 
 

@@ -361,7 +361,7 @@ def test_a_version_that_does_not_exist_is_an_error(config: Config) -> None:
         _promote(config, "7")
 
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 ALONE = """
 import json, sys
 for name in ("pipeline", "jobs", "ray", "webdataset", "pycocotools", "boto3"):

@@ -16,7 +16,7 @@ from pipeline.tracking.gauges import FIGURES, PROGRESS, STARTED, STEP, Gauges
 from pipeline.tracking.monitor import Watch
 from pipeline.tracking.tracker import Tracker
 
-MONITORING = Path(__file__).parents[2] / "k8s" / "components" / "monitoring"
+MONITORING = Path(__file__).parents[3] / "k8s" / "components" / "monitoring"
 
 
 def show(seconds: float) -> None:

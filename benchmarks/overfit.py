@@ -49,7 +49,8 @@ def main() -> None:
 
     from pipeline.config.tree import load
     from pipeline.runs.loop import train
-    from pipeline.sharding.write import make_plans, serial, write_split
+    from pipeline.sharding.plan import make_plans
+    from pipeline.sharding.write import serial, write_split
 
     with tempfile.TemporaryDirectory() as scratch:
         images, people = squares(asked.coco, Path(scratch) / "coco")

@@ -46,7 +46,8 @@ def draw_shards(folder: Path, train_images: int, val_images: int) -> Path:
     begun = time.perf_counter()
     drawn = write_coco(folder / "drawn", train=train_images, val=val_images)
     print(f"drew {train_images + val_images} scenes in {time.perf_counter() - begun:.0f} s", flush=True)
-    from pipeline.sharding.write import make_plans, serial, write_split
+    from pipeline.sharding.plan import make_plans
+    from pipeline.sharding.write import serial, write_split
 
     for plan in make_plans(str(drawn), str(folder / "shards"), SPLITS):
         write_split(plan, runner=serial)

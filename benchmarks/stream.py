@@ -27,7 +27,8 @@ FOLDER = Path(os.environ.get("COCO_MINI", Path(__file__).resolve().parent.parent
 def run() -> list[dict[str, Any]]:
     """Measure; takes about two minutes and 400 MB of disk."""
     from infra.stack import Stack
-    from pipeline.sharding.write import make_plans, write_split
+    from pipeline.sharding.plan import make_plans
+    from pipeline.sharding.write import write_split
     from pipeline.storage import store
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -93,7 +94,8 @@ def _bare(url: str) -> Callable[[], float]:
     import cv2
 
     from lhrnet import geometry
-    from pipeline.data.augment import AugmentConfig, decode, draw_matrix
+    from pipeline.data.augment import AugmentConfig, draw_matrix
+    from pipeline.data.decode import decode
     from pipeline.data.index import read_index
 
     cv2.setNumThreads(0)

@@ -32,7 +32,8 @@ from pipeline.config.tree import Config, parse
 from pipeline.data.stream import Batch
 from pipeline.runs.loop import Run
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.write import make_plans, serial, write_split
+from pipeline.sharding.plan import make_plans
+from pipeline.sharding.write import serial, write_split
 from pipeline.tracking.gauges import Gauges
 from pipeline.tracking.monitor import Watch
 from pipeline.tracking.progress import Progress

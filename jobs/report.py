@@ -37,6 +37,7 @@ def report(
     from pipeline.data.index import read_index
     from pipeline.evaluation import evaluate, outputs
     from pipeline.evaluation.report import report as reports
+    from pipeline.evaluation.report.findings import gather
     from pipeline.storage import store
     from pipeline.tracking.progress import Progress
 
@@ -52,7 +53,7 @@ def report(
             found = evaluate.evaluate(
                 model, settings.data.val, settings.evaluate, index=index, progress=progress.advance
             )
-        runs.append(reports.gather(name, found, model, pictures=pictures))
+        runs.append(gather(name, found, model, pictures=pictures))
     content = reports.build(runs)
     against = f"-against-{_name(models[1])}-step-{models[1].step:08d}" if len(models) > 1 else ""
     label = outputs.label(settings.evaluate, models[0])

@@ -26,9 +26,10 @@ def shard(
 
     Example: lhrnet shard ~/coco s3://lhrnet/shards/coco --split val2017
     """
+    from pipeline.sharding.plan import make_plans
     from pipeline.sharding.runners import choose
     from pipeline.sharding.source import present
-    from pipeline.sharding.write import ProblemsError, describe, make_plans, write_split
+    from pipeline.sharding.write import ProblemsError, describe, write_split
     from pipeline.tracking.progress import Progress
 
     runner = choose(ray=ray, workers=workers)

@@ -43,7 +43,7 @@ def submit(
     from pipeline.evaluation import outputs, submission
     from pipeline.evaluation.evaluate import describe_data, describe_protocol
     from pipeline.evaluation.predictions import predict_split
-    from pipeline.evaluation.rehearsal import check_split, check_whole, score_zip
+    from pipeline.evaluation.submission import check_complete_split, check_split, score_zip
     from pipeline.storage import store
     from pipeline.tracking.progress import Progress
 
@@ -57,7 +57,7 @@ def submit(
     index = read_index(url)
     check_split(index, split, url)
     if not partial:
-        check_whole(index, url)
+        check_complete_split(index, url)
     model = checkpoint.load(given[0] if given else settings.run_url)
     record = outputs.RunRecord(settings.tracking, model.config) if settings.tracking.enabled else None
     with Progress(index.images, f"submit {index.split} ({settings.evaluate.protocol})") as progress:

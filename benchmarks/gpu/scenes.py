@@ -60,8 +60,9 @@ def draw(folder: Path, size: int, train: int, val: int, workers: int) -> None:
     drawn = write_coco(folder / "coco", train=train, val=val, config=SceneConfig(size=size), workers=workers)
     print(f"{folder.name}: drew {train + val} scenes in {time.perf_counter() - begun:.1f} s", flush=True)
     begun = time.perf_counter()
+    from pipeline.sharding.plan import make_plans
     from pipeline.sharding.runners import choose
-    from pipeline.sharding.write import make_plans, write_split
+    from pipeline.sharding.write import write_split
 
     for plan in make_plans(str(drawn), str(folder / "shards"), SPLITS, per_shard=64):
         write_split(plan, runner=choose(ray=False, workers=workers))

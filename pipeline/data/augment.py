@@ -10,15 +10,11 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from lhrnet import geometry
 from lhrnet.coco import FLIP_INDEX, MAX_PEOPLE, K
-
-Image = NDArray[np.uint8]
-JPEG: Final = b"\xff\xd8"
-"""What a JPEG file begins with."""
+from pipeline.data.decode import JPEG, Image, decode, decode_ignored
 
 ONES: Final = np.ones((64, 64), np.uint8)
 """Stands for an image of any size, stretched to it: OpenCV places each of its pixels to 1/1024."""
@@ -67,7 +63,7 @@ NONE = AugmentConfig(scale_min=1, scale_max=1, rotation=0, translation=0, flip=0
 
 
 @dataclass(frozen=True, eq=False)
-class Training:
+class TrainingSample:
     """One image as the network sees it."""
 
     image: Image
@@ -76,57 +72,6 @@ class Training:
     """(30, 17, 3) x, y in input pixels and COCO's visibility; padded with zeros."""
     mask: Image
     """(S/2, S/2) 1 where the loss counts, 0 where something is ignored or, unless that counts, no image is."""
-
-
-def decode(jpeg: bytes, reduce: int = 1) -> Image:
-    """Decode to (H, W, 3) RGB, as stored (EXIF orientation is not applied: COCO's annotations do not know it).
-
-    Args:
-        jpeg: the file's bytes.
-        reduce: 1, 2 or 4: decode at that fraction of the size, rounded up, which is much cheaper.
-
-    Raises:
-        ValueError: the bytes are no image.
-    """
-    flag = {1: cv2.IMREAD_COLOR_RGB, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[reduce]
-    try:
-        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ValueError(f"{len(jpeg)} bytes that do not decode as an image")
-    return np.asarray(image if reduce == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def check_whole(jpeg: bytes) -> None:
-    """OpenCV decodes a damaged JPEG to an image that is grey in part, and keeps libjpeg's warning of it to itself.
-
-    Raises:
-        ValueError: a JPEG that lacks its end marker or whose data do not add up. Bytes too many before a marker, which
-            some cameras write, are let pass, and so is what follows the image, such as the film of a motion photo.
-    """
-    if not jpeg.startswith(JPEG):
-        return
-    try:
-        space = simplejpeg.decode_jpeg_header(jpeg)[2]
-        simplejpeg.decode_jpeg(jpeg, "CMYK" if space in ("CMYK", "YCCK") else "RGB")
-    except ValueError as error:
-        if "Premature end of JPEG file" in str(error):
-            raise ValueError(f"the JPEG is cut after {len(jpeg)} bytes: it has no end marker") from error
-        if "extraneous bytes before marker" not in str(error):
-            raise ValueError(f"the JPEG is damaged within: {error}") from error
-
-
-def decode_ignored(png: bytes, width: int, height: int) -> Image:
-    """(H, W) 255 where the loss is not counted.
-
-    Raises:
-        ValueError: the bytes are no image of that size.
-    """
-    ignored = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE) if png else None
-    if ignored is None or ignored.shape != (height, width):
-        raise ValueError(f"the ignore mask does not decode to {width}x{height}")
-    return np.asarray(ignored, np.uint8)
 
 
 def draw_matrix(
@@ -170,7 +115,7 @@ def prepare(
     config: AugmentConfig,
     key: tuple[int, int, int],
     out: Image | None = None,
-) -> Training:
+) -> TrainingSample:
     """Make a sample ready for training.
 
     Args:
@@ -192,7 +137,7 @@ def prepare(
     image = _warped(jpeg, matrix, width, height, size, config.reduced_decode, out)
     _jitter(image, rng, config)
     mask = _mask(ignore_png, matrix / 2, width, height, size // 2, config.count_outside)
-    return Training(image, joints_of(annotations, matrix, mirrored), mask)
+    return TrainingSample(image, joints_of(annotations, matrix, mirrored), mask)
 
 
 def _warped(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.augment import decode
+from pipeline.data.decode import decode
 from pipeline.data.index import ShardIndex, read_index
 from pipeline.data.reader import RawSample, open_shard, read_shard
 from pipeline.storage import store

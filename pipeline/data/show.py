@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lhrnet.draw import draw_heatmaps, draw_people
 from lhrnet.losses.targets import render_heatmaps
 from lhrnet.person import Person
-from pipeline.data.augment import AugmentConfig, Training, prepare
+from pipeline.data.augment import AugmentConfig, TrainingSample, prepare
 from pipeline.data.index import Images, read_index
 from pipeline.data.reader import RawSample, open_shard, read_shard
 
@@ -63,7 +63,7 @@ def show(
     return written
 
 
-def picture(ready: Training) -> NDArray[np.uint8]:
+def picture(ready: TrainingSample) -> NDArray[np.uint8]:
     """One prepared image as the two halves of a picture, (H, 2 H, 3) RGB."""
     size = ready.image.shape[0]
     ignored = cv2.resize(ready.mask, (size, size), interpolation=cv2.INTER_NEAREST) == 0

@@ -14,7 +14,7 @@ from lhrnet.draw import contact_sheet, draw_heatmaps, draw_people, draw_tags
 from lhrnet.geometry import fit, input_size, warp
 from lhrnet.inference import network_maps, predict
 from lhrnet.normalise import normalise
-from pipeline.data.stream import Sample, read_samples
+from pipeline.data.samples import Sample, read_samples
 
 Image = NDArray[np.uint8]
 SHOWN_SCORE = 0.2

@@ -1,7 +1,7 @@
 """What COCO's evaluation server takes: a flat zip of one JSON file of a fixed name, checked before it is written.
 
-The server scores hidden annotations, so nothing here computes an AP for test-dev. `read` gives back what a zip holds,
-which is how a rehearsal on val2017 scores the very bytes that would be sent.
+The server scores hidden annotations, so nothing here computes an AP for test-dev. Where annotations are public
+(val2017), `score_zip` scores the very bytes that would be sent.
 """
 
 import io
@@ -20,7 +20,8 @@ from typing import Any, Literal
 import numpy as np
 
 from lhrnet.coco import MAX_DETECTIONS
-from lhrnet.metrics.coco_eval import check_detections
+from lhrnet.metrics.coco_eval import Scores, check_detections, score
+from pipeline.data.index import ShardIndex, read_index, truth
 
 Split = Literal["test-dev2017", "val2017"]
 
@@ -47,7 +48,7 @@ def file_name(split: Split, name: str) -> str:
     return f"person_keypoints_{split}_{name}_results.json"
 
 
-def check(detections: Sequence[Mapping[str, Any]], image_ids: AbstractSet[int]) -> None:
+def check_results(detections: Sequence[Mapping[str, Any]], image_ids: AbstractSet[int]) -> None:
     """Hold detections against what the server accepts.
 
     Args:
@@ -77,10 +78,10 @@ def pack(detections: Sequence[Mapping[str, Any]], *, split: Split, name: str, im
         image_ids: The split's images.
 
     Raises:
-        ValueError: As `file_name` and `check`.
+        ValueError: As `file_name` and `check_results`.
     """
     inside = file_name(split, name)
-    check(detections, image_ids)
+    check_results(detections, image_ids)
     text = json.dumps([_plain(d) for d in detections], separators=(",", ":"), allow_nan=False)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -98,7 +99,7 @@ def _plain(detection: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read(blob: bytes, origin: str) -> tuple[Split, str, list[dict[str, Any]]]:
+def read_zip(blob: bytes, origin: str) -> tuple[Split, str, list[dict[str, Any]]]:
     """What a zip would submit: its split, the method's name, the detections.
 
     Raises:
@@ -123,3 +124,48 @@ def read(blob: bytes, origin: str) -> tuple[Split, str, list[dict[str, Any]]]:
         raise ValueError(f"{origin}: the file inside is not a list of results")
     split: Split = "val2017" if fits[1] == "val2017" else "test-dev2017"
     return split, fits[2], detections
+
+
+def check_split(index: ShardIndex, split: Split, url: str) -> None:
+    """Refuse shards of another split than the one that is submitted.
+
+    Raises:
+        ValueError: the index is of another split.
+    """
+    if index.split != split:
+        raise ValueError(f"{url} holds {index.split}, and {split} is to be submitted: give that split's shards")
+
+
+def check_complete_split(index: ShardIndex, url: str) -> None:
+    """Refuse shards that lack images of their split: COCO's server expects people in those too.
+
+    Raises:
+        ValueError: images are left out; the message names some and what to do.
+    """
+    if index.left_out:
+        some = ", ".join(str(left.image_id) for left in index.left_out[:3])
+        raise ValueError(
+            f"{url} lacks {len(index.left_out)} images of {index.split} (such as {some}; the first: "
+            f"{index.left_out[0].reason}), and the server would count everyone in them as not found: mend the files "
+            "and run `lhrnet shard` again, or make the zip without them by --partial"
+        )
+
+
+def score_zip(blob: bytes, url: str, origin: str) -> Scores:
+    """Score what a zip holds.
+
+    Args:
+        blob: the zip.
+        url: shards of the split, for its annotations.
+        origin: where the zip lies, for messages.
+
+    Raises:
+        ValueError: the server would not take the zip, or it is of a split whose annotations are not public.
+    """
+    split, _, detections = read_zip(blob, origin)
+    index = read_index(url)
+    check_split(index, split, url)
+    if not index.keypoints:
+        raise ValueError(f"{origin} is of {split}, whose annotations are not public: only COCO's server can score it")
+    check_results(detections, frozenset(index.image_ids))
+    return score(truth(url, index), detections)

@@ -14,7 +14,7 @@ from lhrnet.inference import Protocol, predict
 from lhrnet.metrics.coco_eval import Scores, score
 from pipeline.cluster.world import World
 from pipeline.data.index import read_index, truth
-from pipeline.data.stream import Sample, read_samples
+from pipeline.data.samples import Sample, read_samples
 
 CHUNK = 32
 """Images that are decoded and looked at together."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lhrnet.coco import MAX_DETECTIONS
 from lhrnet.inference import PROTOCOLS, Protocol, Timings, predict
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
-from pipeline.data.augment import decode
+from pipeline.data.decode import decode
 from pipeline.data.index import ShardIndex
 from pipeline.data.reader import open_shard, read_shard
 from pipeline.storage import store

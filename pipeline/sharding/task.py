@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from lhrnet.losses.loss_mask import loss_mask
-from pipeline.data.augment import check_whole, decode
+from pipeline.data.decode import check_whole, decode
 from pipeline.data.index import LeftOut, Shard
 from pipeline.sharding.annotations import Record, faults
 from pipeline.storage import store

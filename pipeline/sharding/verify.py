@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.data.augment import check_whole, decode, decode_ignored
+from pipeline.data.decode import check_whole, decode, decode_ignored
 from pipeline.data.index import INDEX, TRUTH, Shard, ShardIndex, read_index, truth
 from pipeline.data.reader import RawSample, open_shard, read_shard
 from pipeline.storage import store

@@ -13,7 +13,8 @@ from jobs.cli import app
 from lhrnet.network import ModelConfig, create_model
 from pipeline.checkpoints import checkpoint
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.write import make_plans, serial, write_split
+from pipeline.sharding.plan import make_plans
+from pipeline.sharding.write import serial, write_split
 
 
 @pytest.fixture(scope="module")

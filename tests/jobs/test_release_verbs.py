@@ -23,7 +23,8 @@ from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.config.tree import load
 from pipeline.evaluation import submission
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.write import make_plans, write_split
+from pipeline.sharding.plan import make_plans
+from pipeline.sharding.write import write_split
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_a_network_that_finds_nobody_scores_zero_and_has_a_submission(run: Any, 
     assert result["detections"] == 0
     assert {value for value in result["scores"].values() if value != -1} == {0.0}
     sent = run("submit", url, "tracking.enabled=false", "--val", "--json")
-    assert submission.read(Path(sent["file"]).read_bytes(), sent["file"])[2] == []
+    assert submission.read_zip(Path(sent["file"]).read_bytes(), sent["file"])[2] == []
     assert sent["scores"] == result["scores"]
 
 

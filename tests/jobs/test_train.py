@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from jobs.cli import app
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.write import make_plans, serial, write_split
+from pipeline.sharding.plan import make_plans
+from pipeline.sharding.write import serial, write_split
 
 
 def invoke(*arguments: str) -> str:

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.write import make_plans, serial, write_split
+from pipeline.sharding.plan import make_plans
+from pipeline.sharding.write import serial, write_split
 
 
 @pytest.fixture(scope="session")

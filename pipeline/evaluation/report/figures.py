@@ -4,7 +4,6 @@ import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -14,9 +13,7 @@ from matplotlib.figure import Figure
 from lhrnet.coco import KEYPOINTS
 from lhrnet.metrics.errors import KINDS
 from lhrnet.metrics.matching import RECALLS, precision_at_recall
-
-if TYPE_CHECKING:
-    from pipeline.evaluation.report.report import RunReport
+from pipeline.evaluation.report.findings import RunReport
 
 RUNS = ("#2b62c4", "#e0762f")
 """Colours of the first and the second model."""
@@ -49,7 +46,7 @@ class Drawn:
     png: bytes
 
 
-def draw(runs: Sequence["RunReport"]) -> list[Drawn]:
+def draw(runs: Sequence[RunReport]) -> list[Drawn]:
     """All figures of one model or of two."""
     with mpl.rc_context(STYLE):
         return [
@@ -61,7 +58,7 @@ def draw(runs: Sequence["RunReport"]) -> list[Drawn]:
         ]
 
 
-def _precision_recall(run: "RunReport", name: str, several: bool) -> Drawn:
+def _precision_recall(run: RunReport, name: str, several: bool) -> Drawn:
     figure, axes = _blank(3.6)
     curves = precision_at_recall(run.matches)
     shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.9, 10))
@@ -76,7 +73,7 @@ def _precision_recall(run: "RunReport", name: str, several: bool) -> Drawn:
     return Drawn(name, f"Precision over recall{of}", says, _png(figure))
 
 
-def _classes(runs: Sequence["RunReport"]) -> Drawn:
+def _classes(runs: Sequence[RunReport]) -> Drawn:
     figure, axes = _blank(2.8)
     names = ["all", "medium people", "large people", *runs[0].crowding]
     values = []
@@ -89,7 +86,7 @@ def _classes(runs: Sequence["RunReport"]) -> Drawn:
     return Drawn("classes", "AP by size and crowding", says, _png(figure))
 
 
-def _costs(runs: Sequence["RunReport"]) -> Drawn:
+def _costs(runs: Sequence[RunReport]) -> Drawn:
     figure, axes = _blank(2.9)
     names = list(runs[0].errors.gains)
     _bars(axes, names, [[run.errors.gains[name] for name in names] for run in runs], runs, limit=None)
@@ -101,7 +98,7 @@ def _costs(runs: Sequence["RunReport"]) -> Drawn:
     return Drawn("error-costs", "What each error costs", says, _png(figure))
 
 
-def _keypoints(runs: Sequence["RunReport"]) -> Drawn:
+def _keypoints(runs: Sequence[RunReport]) -> Drawn:
     figure, axes = _blank(4.6 if len(runs) > 1 else 4.0)
     values = [[run.matches.keypoint_oks[name] for name in KEYPOINTS] for run in runs]
     _bars(axes, [name.replace("_", " ") for name in KEYPOINTS], values, runs, limit=1.0)
@@ -109,7 +106,7 @@ def _keypoints(runs: Sequence["RunReport"]) -> Drawn:
     return Drawn("keypoints", "Each keypoint", "Mean similarity of each keypoint to the truth.", _png(figure))
 
 
-def _kinds(run: "RunReport", name: str, several: bool) -> Drawn:
+def _kinds(run: RunReport, name: str, several: bool) -> Drawn:
     figure, axes = _blank(4.0)
     left = np.zeros(len(KEYPOINTS))
     total = np.array([max(1, sum(run.errors.keypoints[k].values())) for k in KEYPOINTS])
@@ -132,7 +129,7 @@ def _bars(
     axes: Axes,
     names: Sequence[str],
     values: Sequence[Sequence[float]],
-    runs: Sequence["RunReport"],
+    runs: Sequence[RunReport],
     limit: float | None,
 ) -> None:
     """Horizontal bars, one a name and model, each with its number.

@@ -3,12 +3,10 @@
 import base64
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.evaluation.report.figures import RUNS, Drawn
-
-if TYPE_CHECKING:
-    from pipeline.evaluation.report.report import RunReport
+from pipeline.evaluation.report.findings import RunReport
 
 SECTIONS = {
     "worst": ("Worst images", "Truth on the left, found people above the best score threshold on the right."),
@@ -50,7 +48,7 @@ th {{ font-weight: 600; white-space: nowrap; }}
 """
 
 
-def render(runs: Sequence["RunReport"], figures: Sequence[Drawn]) -> str:
+def render(runs: Sequence[RunReport], figures: Sequence[Drawn]) -> str:
     """The page.
 
     Args:
@@ -94,7 +92,7 @@ def render(runs: Sequence["RunReport"], figures: Sequence[Drawn]) -> str:
     )
 
 
-def _tiles(runs: Sequence["RunReport"]) -> str:
+def _tiles(runs: Sequence[RunReport]) -> str:
     rows = [_headline(run) for run in runs]
     tiles = []
     for name, value in rows[0].items():
@@ -103,7 +101,7 @@ def _tiles(runs: Sequence["RunReport"]) -> str:
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
-def _headline(run: "RunReport") -> dict[str, str]:
+def _headline(run: RunReport) -> dict[str, str]:
     evaluation, latency = run.evaluation, run.evaluation.predictions.latency
     return {
         "AP": f"{evaluation.scores.ap:.3f}",
@@ -114,7 +112,7 @@ def _headline(run: "RunReport") -> dict[str, str]:
     }
 
 
-def _scores(runs: Sequence["RunReport"]) -> str:
+def _scores(runs: Sequence[RunReport]) -> str:
     rows: list[tuple[str, list[str]]] = []
     scores = [run.evaluation.scores.as_dict() for run in runs]
     for name in scores[0]:
@@ -136,7 +134,7 @@ def _scores(runs: Sequence["RunReport"]) -> str:
     return _table(_heads(runs, change=True), rows)
 
 
-def _settings(runs: Sequence["RunReport"]) -> str:
+def _settings(runs: Sequence[RunReport]) -> str:
     rows: list[tuple[str, list[str]]] = []
     facts: list[dict[str, Any]] = [
         {
@@ -155,7 +153,7 @@ def _settings(runs: Sequence["RunReport"]) -> str:
     return _table(_heads(runs, change=False), rows)
 
 
-def _heads(runs: Sequence["RunReport"], *, change: bool) -> list[str]:
+def _heads(runs: Sequence[RunReport], *, change: bool) -> list[str]:
     if len(runs) == 1:
         return []
     names = [f'<span class="mark{" two" if n else ""}">{escape(run.name)}</span>' for n, run in enumerate(runs)]

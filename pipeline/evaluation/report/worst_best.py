@@ -18,7 +18,7 @@ from lhrnet.metrics.errors import FOUND, pair_up
 from lhrnet.normalise import normalise
 from lhrnet.person import Person
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
-from pipeline.data.augment import decode
+from pipeline.data.decode import decode
 from pipeline.data.index import read_index
 from pipeline.data.reader import open_shard, read_shard
 from pipeline.evaluation.evaluate import Evaluation
@@ -32,7 +32,7 @@ LEGIBLE = 384
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportPicture:
     """One picture, ready to be shown."""
 
     kind: Kind
@@ -43,7 +43,7 @@ class Picture:
 
 def choose_and_draw(
     evaluation: Evaluation, checkpoint: Checkpoint, threshold: float, *, count: int
-) -> tuple[Picture, ...]:
+) -> tuple[ReportPicture, ...]:
     """The `count` worst and best images, and maps of images spread between them."""
     quality = image_quality(evaluation, threshold)
     ranked = sorted(quality, key=lambda image_id: (quality[image_id], image_id))
@@ -53,7 +53,9 @@ def choose_and_draw(
     images = read_images(str(evaluation.data["url"]), {*worst, *best, *middle})
     kinds: tuple[tuple[Kind, list[int]], ...] = (("worst", worst), ("best", best))
     shown = [
-        Picture(kind, i, f"image {i}, quality {quality[i]:.2f}", jpeg(_beside(evaluation, i, images[i], threshold)))
+        ReportPicture(
+            kind, i, f"image {i}, quality {quality[i]:.2f}", jpeg(_beside(evaluation, i, images[i], threshold))
+        )
         for kind, ids in kinds
         for i in ids
     ]
@@ -115,7 +117,7 @@ def _beside(evaluation: Evaluation, image_id: int, image: Image, threshold: floa
     return contact_sheet(pictures, columns=2, captions=(f"truth: {len(truth)}", f"found: {len(found)}"))
 
 
-def _maps(checkpoint: Checkpoint, images: Mapping[int, Image], size: int) -> list[Picture]:
+def _maps(checkpoint: Checkpoint, images: Mapping[int, Image], size: int) -> list[ReportPicture]:
     """The image, its heatmaps and its tags, as the network gives them without flip or other scales."""
     network = build_network(checkpoint)
     pictures = []
@@ -132,5 +134,5 @@ def _maps(checkpoint: Checkpoint, images: Mapping[int, Image], size: int) -> lis
         large = np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC))
         drawn = [large, draw_heatmaps(large, maps[0]), draw_tags(large, *maps)]
         sheet = contact_sheet(drawn, columns=3, captions=("input", "heatmaps", "tags"))
-        pictures.append(Picture("maps", image_id, f"image {image_id}", jpeg(sheet)))
+        pictures.append(ReportPicture("maps", image_id, f"image {image_id}", jpeg(sheet)))
     return pictures

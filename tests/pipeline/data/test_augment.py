@@ -8,7 +8,8 @@ import pytest
 
 from lhrnet import geometry
 from lhrnet.coco import FLIP_INDEX
-from pipeline.data.augment import NONE, AugmentConfig, Training, check_whole, decode, draw_matrix, joints_of, prepare
+from pipeline.data.augment import NONE, AugmentConfig, TrainingSample, draw_matrix, joints_of, prepare
+from pipeline.data.decode import check_whole, decode
 
 
 def jpeg_of(image: Any, quality: int = 100) -> bytes:
@@ -33,7 +34,7 @@ def person(points: Any, **more: Any) -> dict[str, Any]:
 
 def run(
     image: Any, annotations: Any = (), ignore: Any = None, *, size: int = 64, key: Any = (0, 0, 1), **config: Any
-) -> Training:
+) -> TrainingSample:
     height, width = image.shape[:2]
     return prepare(
         jpeg_of(image),

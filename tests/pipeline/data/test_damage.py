@@ -15,7 +15,8 @@ import pytest
 from pipeline.data.augment import NONE
 from pipeline.data.index import INDEX, TRUTH, read_index, truth, truth_bytes
 from pipeline.data.order import Cursor
-from pipeline.data.stream import StreamConfig, TrainStream, read_samples
+from pipeline.data.samples import read_samples
+from pipeline.data.stream import StreamConfig, TrainStream
 from pipeline.sharding.verify import verify
 
 SHARD = 2

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.data.augment import NONE, AugmentConfig, Training
+from pipeline.data.augment import NONE, AugmentConfig, TrainingSample
 from pipeline.data.index import read_index
 from pipeline.data.show import picture, show
 
@@ -27,7 +27,7 @@ def test_skeleton_heatmap_and_what_is_ignored_lie_where_they_should() -> None:
     joints[0, 0] = 40, 20, 2
     mask = np.ones((32, 32), np.uint8)
     mask[20:, :] = 0
-    seen = picture(Training(np.full((64, 64, 3), 60, np.uint8), joints, mask)).astype(int)
+    seen = picture(TrainingSample(np.full((64, 64, 3), 60, np.uint8), joints, mask)).astype(int)
     left, right = seen[:, :64], seen[:, 64:]
     assert np.ptp(left[18:22, 38:42].reshape(-1, 3), axis=0).max() > 60
     assert np.array_equal(left[50, 5], (60 // 2 + 110, 30, 30))

@@ -14,7 +14,8 @@ from pipeline.data.index import read_index
 from pipeline.data.loader import LaneReader
 from pipeline.data.order import Cursor
 from pipeline.data.reader import open_shard, read_shard
-from pipeline.data.stream import Batch, StreamConfig, TrainStream, read_samples
+from pipeline.data.samples import read_samples
+from pipeline.data.stream import Batch, StreamConfig, TrainStream
 from pipeline.storage import store
 
 LANES, BATCH, SIZE, SEED = 8, 8, 32, 5
@@ -164,7 +165,8 @@ def test_a_batch_is_what_it_says(drawn_shards: Path, epoch: int) -> None:
 
 
 def test_which_images_are_trained_on_is_a_setting(coco_mini: Path, tmp_path: Path) -> None:
-    from pipeline.sharding.write import make_plans, write_split
+    from pipeline.sharding.plan import make_plans
+    from pipeline.sharding.write import write_split
 
     (plan,) = make_plans(str(coco_mini), str(tmp_path), ["train2017"])
     write_split(plan)

@@ -4,12 +4,17 @@ import io
 import json
 import math
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.evaluation.submission import check, file_name, pack, read
+from pipeline.data.index import read_index, truth
+from pipeline.evaluation.submission import check_results, check_split, file_name, pack, read_zip, score_zip
+from pipeline.scenes.synthetic import SceneConfig, write_coco
+from pipeline.sharding.plan import make_plans
+from pipeline.sharding.write import write_split
 
 IDS = frozenset({1, 2})
 
@@ -36,7 +41,7 @@ def test_the_zip_is_flat_and_its_file_has_cocos_name() -> None:
 def test_what_was_packed_is_read_back_and_the_same_bytes_come_of_it_again() -> None:
     detections = [_result(), _result(2, score=0.25)]
     blob = pack(detections, split="val2017", name="a", image_ids=IDS)
-    assert read(blob, "a.zip") == ("val2017", "a", detections)
+    assert read_zip(blob, "a.zip") == ("val2017", "a", detections)
     assert pack(detections, split="val2017", name="a", image_ids=IDS) == blob
 
 
@@ -56,7 +61,7 @@ def test_a_zip_with_any_one_byte_damaged_is_read_the_same_or_refused_by_name() -
     for place in range(len(blob)):
         damaged = blob[:place] + bytes([blob[place] ^ 0xFF]) + blob[place + 1 :]
         try:
-            assert read(damaged, "a.zip")[2] == detections
+            assert read_zip(damaged, "a.zip")[2] == detections
         except ValueError as error:
             errors.append(str(error))
     assert len(errors) > len(blob) / 2
@@ -64,13 +69,13 @@ def test_a_zip_with_any_one_byte_damaged_is_read_the_same_or_refused_by_name() -
 
 
 def test_no_people_at_all_is_a_valid_submission() -> None:
-    assert read(pack([], split="val2017", name="a", image_ids=IDS), "a.zip")[2] == []
+    assert read_zip(pack([], split="val2017", name="a", image_ids=IDS), "a.zip")[2] == []
 
 
 def test_twenty_people_an_image_pass_and_twenty_one_are_refused() -> None:
-    check([_result()] * 20, IDS)
+    check_results([_result()] * 20, IDS)
     with pytest.raises(ValueError, match=r"image 1 has 21 people"):
-        check([_result()] * 21, IDS)
+        check_results([_result()] * 21, IDS)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +97,7 @@ def test_a_detection_without_a_score_is_refused() -> None:
     broken = _result()
     del broken["score"]
     with pytest.raises(ValueError, match="no score"):
-        check([broken], IDS)
+        check_results([broken], IDS)
 
 
 @pytest.mark.parametrize("name", ["", "a_b", "a b", "../a", "-a", "a.", "a" * 65, "ä"])
@@ -116,4 +121,41 @@ def test_a_name_the_server_would_refuse_is_refused(name: str) -> None:
 )
 def test_a_zip_the_server_would_not_take_is_refused(blob: bytes, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        read(blob, "a.zip")
+        read_zip(blob, "a.zip")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("rehearsal")
+    write_coco(root / "coco", train=2, val=5, test=2, seed=3, config=SceneConfig(size=96), workers=1)
+    for plan in make_plans(str(root / "coco"), str(root / "shards"), ["val2017", "test-dev2017"]):
+        write_split(plan)
+    return root / "shards"
+
+
+def test_the_truth_sent_in_scores_one_and_nothing_scores_zero(shards: Path) -> None:
+    url = str(shards / "val2017")
+    ids = frozenset(read_index(url).image_ids)
+    people = [
+        {"image_id": a["image_id"], "category_id": 1, "keypoints": a["keypoints"], "score": 0.5}
+        for a in truth(url)["annotations"]
+        if a["num_keypoints"]
+    ]
+    zipped = pack(people, split="val2017", name="truth", image_ids=ids)
+    assert score_zip(zipped, url, "truth.zip").ap == pytest.approx(1.0)
+    nothing = pack([], split="val2017", name="nothing", image_ids=ids)
+    assert score_zip(nothing, url, "nothing.zip").ap == 0.0
+
+
+def test_images_without_public_annotations_are_left_to_cocos_server(shards: Path) -> None:
+    url = str(shards / "test-dev2017")
+    zipped = pack([], split="test-dev2017", name="a", image_ids=frozenset(read_index(url).image_ids))
+    with pytest.raises(ValueError, match="only COCO's server can score it"):
+        score_zip(zipped, url, "a.zip")
+
+
+def test_a_zip_of_another_split_than_the_shards_is_refused(shards: Path) -> None:
+    zipped = pack([], split="test-dev2017", name="a", image_ids=frozenset())
+    with pytest.raises(ValueError, match="holds val2017, and test-dev2017 is to be submitted"):
+        score_zip(zipped, str(shards / "val2017"), "a.zip")
+    check_split(read_index(str(shards / "val2017")), "val2017", "x")

@@ -11,7 +11,7 @@ from lhrnet.metrics.coco_eval import score
 from lhrnet.network import ModelConfig, create_model
 from pipeline.cluster.world import World
 from pipeline.data.index import read_index, truth
-from pipeline.data.stream import read_samples
+from pipeline.data.samples import read_samples
 from pipeline.evaluation import validate as module
 from pipeline.evaluation.validate import detect, validate
 

@@ -20,7 +20,8 @@ from pipeline.evaluation.evaluate import count, evaluate
 from pipeline.evaluation.predictions import Predictions, _room, check_complete, cut, predict_split, spread
 from pipeline.evaluation.worker import EvaluateConfig
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.write import make_plans, write_split
+from pipeline.sharding.plan import make_plans
+from pipeline.sharding.write import write_split
 
 SMALL = EvaluateConfig(window=4, batch=2, pictures=3)
 

@@ -32,7 +32,8 @@ from pipeline.release.promotion import Outcome, promote, rollback
 from pipeline.release.registry import Registry
 from pipeline.runs.driver import revision
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.write import make_plans, write_split
+from pipeline.sharding.plan import make_plans
+from pipeline.sharding.write import write_split
 from pipeline.tracking.mlflow_run import open_run
 
 MODEL = ModelConfig(r=-4, input_size=64)

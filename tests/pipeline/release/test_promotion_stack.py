@@ -23,7 +23,8 @@ from pipeline.config.tree import Config, parse
 from pipeline.release.promotion import promote
 from pipeline.release.registry import Registry
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.write import make_plans, write_split
+from pipeline.sharding.plan import make_plans
+from pipeline.sharding.write import write_split
 from pipeline.tracking.mlflow_run import connect
 
 pytestmark = pytest.mark.stack

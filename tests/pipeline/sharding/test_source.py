@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from pipeline.data.index import INDEX, read_index
+from pipeline.sharding.plan import make_plans
 from pipeline.sharding.source import check_apart, locate, present
-from pipeline.sharding.write import make_plans, write_split
+from pipeline.sharding.write import write_split
 from pipeline.storage import store
 from pipeline.storage.archive import Ranges, members
 

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import cv2
 
+from pipeline.sharding.plan import make_plans
 from pipeline.sharding.stats import plot, statistics
-from pipeline.sharding.write import make_plans, write_split
+from pipeline.sharding.write import write_split
 
 
 def test_the_counts_are_those_of_the_annotation_file(coco_mini: Path, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from lhrnet.losses.loss_mask import loss_mask
-from pipeline.data.augment import decode, decode_ignored
+from pipeline.data.decode import decode, decode_ignored
 from pipeline.data.index import INDEX, TRUTH, read_index, truth
 from pipeline.data.reader import open_shard, read_shard
+from pipeline.sharding.plan import make_plans
 from pipeline.sharding.runners import choose, over_processes
-from pipeline.sharding.write import ProblemsError, SplitReport, make_plans, serial, write_split
+from pipeline.sharding.write import ProblemsError, SplitReport, serial, write_split
 from pipeline.storage import store
 
 

@@ -24,11 +24,13 @@ from pipeline.data.index import read_index, truth
 from pipeline.evaluation.evaluate import Evaluation, describe_data, describe_protocol
 from pipeline.evaluation.predictions import Latency, Predictions
 from pipeline.evaluation.report.figures import draw
-from pipeline.evaluation.report.report import RunReport, build, gather
+from pipeline.evaluation.report.findings import RunReport, gather
+from pipeline.evaluation.report.report import build
 from pipeline.evaluation.report.worst_best import image_quality, read_images
 from pipeline.evaluation.worker import EvaluateConfig
 from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.write import make_plans, write_split
+from pipeline.sharding.plan import make_plans
+from pipeline.sharding.write import write_split
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (

@@ -1,0 +1,63 @@
+"""An image file's bytes to pixels, and whether the file is whole."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+JPEG: Final = b"\xff\xd8"
+"""What a JPEG file begins with."""
+
+
+def decode(jpeg: bytes, reduce: int = 1) -> Image:
+    """Decode to (H, W, 3) RGB, as stored (EXIF orientation is not applied: COCO's annotations do not know it).
+
+    Args:
+        jpeg: the file's bytes.
+        reduce: 1, 2 or 4: decode at that fraction of the size, rounded up, which is much cheaper.
+
+    Raises:
+        ValueError: the bytes are no image.
+    """
+    flag = {1: cv2.IMREAD_COLOR_RGB, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[reduce]
+    try:
+        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ValueError(f"{len(jpeg)} bytes that do not decode as an image")
+    return np.asarray(image if reduce == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def check_whole(jpeg: bytes) -> None:
+    """OpenCV decodes a damaged JPEG to an image that is grey in part, and keeps libjpeg's warning of it to itself.
+
+    Raises:
+        ValueError: a JPEG that lacks its end marker or whose data do not add up. Bytes too many before a marker, which
+            some cameras write, are let pass, and so is what follows the image, such as the film of a motion photo.
+    """
+    if not jpeg.startswith(JPEG):
+        return
+    try:
+        space = simplejpeg.decode_jpeg_header(jpeg)[2]
+        simplejpeg.decode_jpeg(jpeg, "CMYK" if space in ("CMYK", "YCCK") else "RGB")
+    except ValueError as error:
+        if "Premature end of JPEG file" in str(error):
+            raise ValueError(f"the JPEG is cut after {len(jpeg)} bytes: it has no end marker") from error
+        if "extraneous bytes before marker" not in str(error):
+            raise ValueError(f"the JPEG is damaged within: {error}") from error
+
+
+def decode_ignored(png: bytes, width: int, height: int) -> Image:
+    """(H, W) 255 where the loss is not counted.
+
+    Raises:
+        ValueError: the bytes are no image of that size.
+    """
+    ignored = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE) if png else None
+    if ignored is None or ignored.shape != (height, width):
+        raise ValueError(f"the ignore mask does not decode to {width}x{height}")
+    return np.asarray(ignored, np.uint8)

@@ -1,0 +1,113 @@
+"""Which images go into which shard: a plan made of the annotation file alone."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pipeline.data.index import INDEX, Shard, read_index
+from pipeline.sharding import annotations
+from pipeline.sharding.annotations import AnnotationFile
+from pipeline.sharding.source import SPLITS, SplitFiles, check_apart, locate
+from pipeline.sharding.task import ShardTask
+from pipeline.storage import store
+
+LEAST_SHARDS = 16
+"""A small split gets shards of a sixteenth of its images, rounded up, so that there are enough to share out."""
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """One split's tasks."""
+
+    url: str
+    """Of the split's folder of shards."""
+    dataset: str
+    split: str
+    per_shard: int
+    annotation_sha256: str
+    file: AnnotationFile = field(repr=False)
+    tasks: tuple[ShardTask, ...] = field(repr=False)
+
+    @property
+    def images(self) -> int:
+        """Images in the plan."""
+        return sum(len(task.records) for task in self.tasks)
+
+
+def make_plans(
+    source: str, target: str, names: Sequence[str], *, per_shard: int = 128, dataset: str = ""
+) -> list[SplitPlan]:
+    """Read the annotations and say which images go into which shard.
+
+    Args:
+        source: where COCO's files lie.
+        target: root under which each split gets its folder.
+        names: splits; one that is named twice counts once.
+        per_shard: most images a shard; a split that would have fewer than 16 shards gets shards of a sixteenth of its
+            images, rounded up: at most 16 of them.
+        dataset: name kept in the index; the source's last part if empty.
+
+    Raises:
+        ValueError: an annotation file is not COCO's, a setting is wrong, or the shards would lie among the source's
+            own images.
+        OSError: the index of another split at the target cannot be read.
+        FileNotFoundError: annotations or images are not there.
+    """
+    if per_shard < 1:
+        raise ValueError(f"per_shard is {per_shard}; allowed: 1 or more (128 to 256 is good)")
+    chosen = [split for split in SPLITS if split in names]
+    for split in chosen:
+        check_apart(source, store.join(target, split))
+    taken = _taken_elsewhere(target, names)
+    plans = []
+    for split in chosen:
+        plans.append(
+            _plan(locate(source, split), store.join(target, split), per_shard, taken, dataset or _last(source))
+        )
+        taken |= {record.image_id: split for task in plans[-1].tasks for record in task.records}
+    return plans
+
+
+def _last(source: str) -> str:
+    if "://" not in source:  # "." and "x/.." are the folder they stand for, and a link is called as it is
+        source = os.path.abspath(store.local_path(source))
+    return source.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _taken_elsewhere(target: str, names: Sequence[str]) -> dict[int, str]:
+    """Image ids of the splits that the target already holds and that are not to be written now."""
+    urls = {split: store.join(target, split) for split in SPLITS if split not in names}
+    there = {split: url for split, url in urls.items() if store.size(store.join(url, INDEX)) is not None}
+    return {image: split for split, url in there.items() for image in read_index(url).image_ids}
+
+
+def _plan(files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], dataset: str) -> SplitPlan:
+    data = files.annotations.read()
+    labelled = "person_keypoints" in SPLITS[files.split].annotations
+    file = annotations.parse(data, files.annotations.name, labelled=labelled)
+    digest = hashlib.sha256(data).hexdigest()
+    per_shard = max(1, min(per_shard, -(-len(file.records) // LEAST_SHARDS)))
+    stem = f"{files.split}-{hashlib.sha256(f'{dataset} {per_shard} {digest}'.encode()).hexdigest()[:8]}"
+    listed = _listed(url)
+    tasks = []
+    for number, start in enumerate(range(0, len(file.records), per_shard)):
+        records = file.records[start : start + per_shard]
+        name = f"{stem}-{number:05d}.tar"
+        task = ShardTask(
+            store.join(url, name),
+            records,
+            tuple(files.images.get(record.file_name) for record in records),
+            tuple((r.image_id, f"it is also in {taken[r.image_id]}") for r in records if r.image_id in taken),
+            listed.get(name),
+        )
+        tasks.append(task)
+    return SplitPlan(url, dataset, files.split, per_shard, digest, file, tuple(tasks))
+
+
+def _listed(url: str) -> dict[str, Shard]:
+    """The shards of the index of an earlier run, by name; none where it cannot be read: all is made anew then."""
+    try:
+        return {shard.name: shard for shard in read_index(url).shards}
+    except (FileNotFoundError, ValueError):
+        return {}

@@ -93,13 +93,13 @@ def show(
     """
     from pipeline.data.augment import AugmentConfig
     from pipeline.data.index import splits
-    from pipeline.data.show import show as show_split
+    from pipeline.data.show import draw_samples
 
     places = splits(url)
     if len(places) > 1:
         raise ValueError(f"{url} holds {len(places)} splits; name one of them: {', '.join(places.values())}")
     (place,) = places.values()
-    written = show_split(
+    written = draw_samples(
         place, out, count=count, size=size, seed=seed, augment=AugmentConfig(), images="all" if every else "labelled"
     )
     typer.echo(f"{len(written)} pictures in {out}")

@@ -1,15 +1,14 @@
-"""A split's images for evaluation: every image exactly once, in the index's order."""
+"""A split's images, each once and in the index's order: as they are stored, or decoded."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from itertools import zip_longest
+from typing import Any, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.data.decode import decode
-from pipeline.data.index import ShardIndex, read_index
+from pipeline.data.decode import Image, decode
+from pipeline.data.index import Shard, ShardIndex, read_index
 from pipeline.data.reader import RawSample, open_shard, read_shard
 from pipeline.storage import store
 
@@ -18,7 +17,7 @@ from pipeline.storage import store
 class Sample:
     """One image for evaluation."""
 
-    image: NDArray[np.uint8]
+    image: Image
     """(H, W, 3) RGB."""
     image_id: int
     file_name: str
@@ -37,30 +36,50 @@ def read_samples(
         rank: this reader, 0 to `world` - 1. A rank may get nothing where there are fewer images than ranks.
         world: readers.
         index: saves reading it again.
-        limit: only the first so many images of the split; 0: all.
+        limit: only the first `limit` images of the split; 0: all.
 
     Raises:
         ValueError, FileNotFoundError: a shard is damaged or missing; the message names it.
     """
     index = index or read_index(url)
     ids = index.image_ids[: limit or None]
-    mine = set(ids[rank * len(ids) // world : (rank + 1) * len(ids) // world])
-    shards = [shard for shard in index.shards if mine.intersection(shard.image_ids)]
+    return read_images(url, index.shards, set(ids[rank * len(ids) // world : (rank + 1) * len(ids) // world]))
+
+
+def read_images(url: str, shards: Sequence[Shard], wanted: AbstractSet[int]) -> Iterator[Sample]:
+    """Some images of some shards, decoded, in the shards' order.
+
+    Args:
+        url: the split's folder.
+        shards: from its index. Those that hold no wanted image are not read; of the others every byte is.
+        wanted: image ids.
+
+    Raises:
+        ValueError, FileNotFoundError: a shard is damaged or missing, or an image does not decode; the message names
+            the shard's URL and the image.
+    """
+    for place, raw in _read(url, shards, wanted):
+        try:
+            image = decode(raw.jpeg)
+        except ValueError as error:
+            raise ValueError(f"{place}: image {raw.image_id}: {error}") from error
+        yield Sample(image, raw.image_id, raw.file_name, raw.annotations, raw.width, raw.height)
+
+
+def read_raw_images(url: str, shards: Sequence[Shard], wanted: AbstractSet[int]) -> Iterator[RawSample]:
+    """As `read_images`, with the files' bytes in place of pixels."""
+    return (raw for _, raw in _read(url, shards, wanted))
+
+
+def _read(url: str, shards: Sequence[Shard], wanted: AbstractSet[int]) -> Iterator[tuple[str, RawSample]]:
+    """Each wanted image with its shard's URL; while a shard is read, the next one is fetched."""
+    holding = [shard for shard in shards if not wanted.isdisjoint(shard.image_ids)]
+    following: Future[BinaryIO] | None = None
     with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(open_shard, url, shard) for shard in shards[:1]]
-        for number, shard in enumerate(shards):
-            file = ahead.pop().result()
-            if number + 1 < len(shards):
-                ahead.append(pool.submit(open_shard, url, shards[number + 1]))
+        for shard, after in zip_longest(holding, holding[1:]):
+            file = following.result() if following else open_shard(url, shard)
+            following = pool.submit(open_shard, url, after) if after else None
             place = store.join(url, shard.name)
             for raw in read_shard(file, place, shard.image_ids):
-                if raw.image_id in mine:
-                    yield _decoded(raw, place)
-
-
-def _decoded(raw: RawSample, place: str) -> Sample:
-    try:
-        image = decode(raw.jpeg)
-    except ValueError as error:
-        raise ValueError(f"{place}: image {raw.image_id}: {error}") from error
-    return Sample(image, raw.image_id, raw.file_name, raw.annotations, raw.width, raw.height)
+                if raw.image_id in wanted:
+                    yield place, raw

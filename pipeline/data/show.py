@@ -13,10 +13,11 @@ from lhrnet.losses.targets import render_heatmaps
 from lhrnet.person import Person
 from pipeline.data.augment import AugmentConfig, TrainingSample, prepare
 from pipeline.data.index import Images, read_index
-from pipeline.data.reader import RawSample, open_shard, read_shard
+from pipeline.data.reader import RawSample
+from pipeline.data.samples import read_raw_images
 
 
-def show(
+def draw_samples(
     url: str,
     out: Path,
     *,
@@ -59,11 +60,11 @@ def show(
             key=key,
         )
         written.append(out / f"{raw.image_id:012d}.png")
-        written[-1].write_bytes(cv2.imencode(".png", cv2.cvtColor(picture(ready), cv2.COLOR_RGB2BGR))[1].tobytes())
+        written[-1].write_bytes(cv2.imencode(".png", cv2.cvtColor(draw_sample(ready), cv2.COLOR_RGB2BGR))[1].tobytes())
     return written
 
 
-def picture(ready: TrainingSample) -> NDArray[np.uint8]:
+def draw_sample(ready: TrainingSample) -> NDArray[np.uint8]:
     """One prepared image as the two halves of a picture, (H, 2 H, 3) RGB."""
     size = ready.image.shape[0]
     ignored = cv2.resize(ready.mask, (size, size), interpolation=cv2.INTER_NEAREST) == 0
@@ -81,10 +82,6 @@ def picture(ready: TrainingSample) -> NDArray[np.uint8]:
 
 
 def _first(url: str, count: int, images: Images) -> Iterator[RawSample]:
-    for shard in read_index(url).shards:
-        wanted = set(shard.chosen(images)[:count])
-        count -= len(wanted)
-        if wanted:
-            for raw in read_shard(open_shard(url, shard), shard.name, shard.image_ids):
-                if raw.image_id in wanted:
-                    yield raw
+    shards = read_index(url).shards
+    chosen = [image_id for shard in shards for image_id in shard.chosen(images)]
+    return read_raw_images(url, shards, set(chosen[:count]))

@@ -1,9 +1,9 @@
 """A checkpoint and a split of shards to people, over a cluster or in this process.
 
-The work is cut into pieces of shards, and Ray actors take the next piece whenever they are free. Not Ray Train: there
-is nothing to synchronise, and a process group costs 15 s and dies with its weakest member. Not Ray Data: it would need
-a second reader beside the one that holds every shard against its index, and moves images between processes only to
-batch them. An actor loads the network once, is replaced when its node is lost, and only its piece is done again.
+The work is divided into slices of shards, and Ray actors take the next slice whenever they are free. Not Ray Train:
+there is nothing to synchronise, and a process group costs 15 s and fails with any one member. Not Ray Data: it would
+need a second reader beside the one that verifies every shard, and moves images between processes only to batch them.
+An actor loads the network once, is replaced when its node is lost, and only its slice is repeated.
 
 Images are passed through the network in windows whose bounds depend on the index and the settings alone. So which
 images share a batch, and with it every digit of the result, is the same whatever the number of workers.
@@ -12,7 +12,6 @@ images share a batch, and with it every digit of the result, is the same whateve
 import contextlib
 import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +24,8 @@ from lhrnet.inference import Timings
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
 from pipeline.cluster.capacity import cluster_nodes, describe, may_grow, slots
 from pipeline.data.index import ShardIndex
-from pipeline.evaluation.worker import Done, EvaluateConfig, Job, Piece, Predictor
+from pipeline.evaluation.detect import check_complete
+from pipeline.evaluation.worker import EvaluateConfig, EvaluationTask, EvaluationWorker, ShardSlice, SliceResult
 
 log = logging.getLogger(__name__)
 
@@ -62,19 +62,19 @@ class Predictions:
     """(H, W, 3) RGB of the images asked for, by image id."""
 
 
-def cut(index: ShardIndex, *, window: int, workers: int) -> list[Piece]:
-    """Cut a split into about three pieces a worker or more, none across shards, all at bounds of windows."""
+def shard_slices(index: ShardIndex, *, window: int, workers: int) -> list[ShardSlice]:
+    """A split as about three slices a worker or more, none across shards, all with bounds of windows."""
     per_shard = max(1, -(-3 * workers // len(index.shards)))
-    pieces = []
+    slices = []
     for number, shard in enumerate(index.shards):
         windows = -(-shard.count // window)
         length = window * max(1, windows // per_shard)
-        pieces += [Piece(number, at, min(at + length, shard.count)) for at in range(0, shard.count, length)]
-    return pieces
+        slices += [ShardSlice(number, at, min(at + length, shard.count)) for at in range(0, shard.count, length)]
+    return slices
 
 
-def spread(image_ids: tuple[int, ...], count: int) -> tuple[int, ...]:
-    """`count` image ids (or all there are), evenly spread over the split in order of id."""
+def evenly_spaced(image_ids: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """`count` image ids (or all there are), evenly spaced over the split in order of id."""
     ordered = sorted(image_ids)
     count = min(count, len(ordered))
     return tuple(ordered[i * len(ordered) // count] for i in range(count))
@@ -101,76 +101,61 @@ def predict_split(
         ValueError: the cluster is too small for a single worker, a shard is damaged, or CUDA is not there.
         RuntimeError: an image did not come back exactly once, or a worker was lost for good.
     """
-    pieces = cut(index, window=config.window, workers=config.workers)
-    wanted = frozenset(spread(index.image_ids, config.pictures))
-    job = Job(checkpoint, url, index, config, wanted)
+    slices = shard_slices(index, window=config.window, workers=config.workers)
+    wanted = frozenset(evenly_spaced(index.image_ids, config.pictures))
+    task = EvaluationTask(checkpoint, url, index, config, wanted)
     run = _over_cluster if config.workers else _in_process
-    parts = []
-    for done in run(job, pieces):
-        parts.append(done)
+    results = []
+    for result in run(task, slices):
+        results.append(result)
         if progress is not None:
-            progress(len(done.image_ids))
-    check_complete([i for part in parts for i in part.image_ids], index.image_ids, url)
-    detections = [d for part in parts for d in part.detections]
-    pictures = {i: image for part in parts for i, image in part.pictures.items()}
+            progress(len(result.found.image_ids))
+    check_complete([i for result in results for i in result.found.image_ids], index.image_ids, url)
+    detections = [person for result in results for person in result.found.people]
+    pictures = {i: image for result in results for i, image in result.pictures.items()}
     return Predictions(
         detections=tuple(sorted(detections, key=lambda d: (d["image_id"], -d["score"]))),
         image_ids=tuple(sorted(index.image_ids)),
-        latency=_latency([part.timings for part in parts], {part.device for part in parts}, config.batch),
+        latency=_latency([result.timings for result in results], {result.device for result in results}, config.batch),
         pictures=dict(sorted(pictures.items())),
     )
 
 
-def check_complete(seen: list[int], expected: tuple[int, ...], url: str) -> None:
-    """Hold the images that came back against the split's, by id.
-
-    Raises:
-        RuntimeError: one is missing, came twice, or belongs to no one.
-    """
-    counts = Counter(seen)
-    missing, extra = sorted(set(expected) - counts.keys()), sorted(counts.keys() - set(expected))
-    twice = sorted(i for i, count in counts.items() if count > 1)
-    if missing or extra or twice:
-        kinds = {"missing": missing, "unknown": extra, "more than once": twice}
-        says = "; ".join(f"{len(ids)} {kind} (such as {ids[0]})" for kind, ids in kinds.items() if ids)
-        raise RuntimeError(f"not every image of {url} came back exactly once: {says}; nothing was scored")
-
-
-def _in_process(job: Job, pieces: list[Piece]) -> Iterator[Done]:
+def _in_process(task: EvaluationTask, slices: list[ShardSlice]) -> Iterator[SliceResult]:
     threads = torch.get_num_threads()
     try:
-        worker = Predictor(job)
-        yield from (worker.run(piece) for piece in pieces)
+        worker = EvaluationWorker(task)
+        yield from (worker.run(part) for part in slices)
     finally:
         torch.set_num_threads(threads)
 
 
-def _over_cluster(job: Job, pieces: list[Piece]) -> Iterator[Done]:
+def _over_cluster(task: EvaluationTask, slices: list[ShardSlice]) -> Iterator[SliceResult]:
     import ray
     from ray.exceptions import RayActorError, RayTaskError
 
-    config = job.config
-    build_network(job.checkpoint)  # weights of another network are told here, not by a worker that dies of them
+    config = task.config
+    build_network(task.checkpoint)  # weights of another network are told here, not by a worker that dies of them
     if not ray.is_initialized():
         _join_cluster()
-    count = min(_room(config, cluster_nodes()), len(pieces))
+    count = min(workers_that_fit(config, cluster_nodes()), len(slices))
     actor = ray.remote(
         num_cpus=config.cpus_per_worker, num_gpus=config.gpus_per_worker, max_restarts=3, max_task_retries=3
-    )(Predictor)
-    shared = ray.put(job)
+    )(EvaluationWorker)
+    shared = ray.put(task)
     workers = [actor.remote(shared) for _ in range(count)]
-    waiting = iter(pieces)
+    waiting = iter(slices)
     try:
-        # no piece waits for a worker that an autoscaler has yet to find a place for
+        # no slice waits for a worker that an autoscaler has yet to find a place for
         running = {worker.__ray_ready__.remote(): worker for worker in workers}
-        left = len(pieces)
+        left = len(slices)
         while left:
             (ready,), _ = ray.wait(list(running), num_returns=1)
             worker = running.pop(ready)
             done = ray.get(ready)
             with contextlib.suppress(StopIteration):
                 running[worker.run.remote(next(waiting))] = worker
-            if isinstance(done, Done):
+            if isinstance(done, SliceResult):
                 left -= 1
                 yield done
     except RayTaskError as error:
@@ -184,7 +169,7 @@ def _over_cluster(job: Job, pieces: list[Piece]) -> Iterator[Done]:
             ray.kill(worker)
 
 
-def _room(config: EvaluateConfig, nodes: Sequence[Mapping[str, float]]) -> int:
+def workers_that_fit(config: EvaluateConfig, nodes: Sequence[Mapping[str, float]]) -> int:
     """How many of the workers asked for the cluster has room for: fewer change nothing but the time it takes."""
     cpus, gpus = config.cpus_per_worker, config.gpus_per_worker
     room = min(config.workers, slots(nodes, cpus=cpus, gpus=gpus)) if cpus or gpus else config.workers

@@ -1,28 +1,24 @@
-"""What a worker of an evaluation does: holds a checkpoint's network and finds the people in pieces of shards.
+"""What a worker of an evaluation does: it holds a checkpoint's network and finds the people in slices of shards.
 
-`pipeline.evaluation.predictions` hands the pieces out, over a cluster or in one process.
+`pipeline.evaluation.predictions` hands the slices out, over a cluster or in one process.
 """
 
-import os
 import platform
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lhrnet.coco import MAX_DETECTIONS
-from lhrnet.inference import PROTOCOLS, Protocol, Timings, predict
+from lhrnet.inference import PROTOCOLS, Timings
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
-from pipeline.data.decode import decode
+from pipeline.data.decode import Image
 from pipeline.data.index import ShardIndex
-from pipeline.data.reader import open_shard, read_shard
-from pipeline.storage import store
+from pipeline.data.samples import Sample, read_images
+from pipeline.evaluation.detect import Detections, detect
 
 ProtocolName = Literal["plain", "flip", "multi-scale"]
 
@@ -71,8 +67,8 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Part of a shard: images `start` to `stop` in its order, cut at bounds of windows."""
+class ShardSlice:
+    """Images `start` to `stop` of a shard, in its order; both are bounds of windows."""
 
     shard: int
     start: int
@@ -80,8 +76,8 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Job:
-    """What all workers share."""
+class EvaluationTask:
+    """What all workers of an evaluation share."""
 
     checkpoint: Checkpoint
     url: str
@@ -92,85 +88,71 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a worker gives back for a piece."""
+class SliceResult:
+    """What a worker gives back for a slice."""
 
-    detections: list[dict[str, Any]]
-    image_ids: list[int]
+    found: Detections
     timings: Timings
     device: str
-    pictures: dict[int, NDArray[np.uint8]]
+    pictures: dict[int, Image]
 
 
-class Predictor:
-    """A worker: holds the network, predicts pieces. Runs as a Ray actor or in this process.
+class EvaluationWorker:
+    """Holds the network and finds the people in slices of shards. Runs as a Ray actor or in this process.
 
     Raises:
         ValueError: as `build_network`; or the network's maps are not finite, then or in `run`.
     """
 
-    def __init__(self, job: Job) -> None:
-        self.job, config = job, job.config
+    def __init__(self, task: EvaluationTask) -> None:
+        self.task, config = task, task.config
         torch.set_num_threads(config.threads)
         self.device = _device(config)
-        self.network = build_network(job.checkpoint, self.device)
+        self.network = build_network(task.checkpoint, self.device)
         self.sums: list[Tensor] = []
         self.network.register_forward_hook(self._sum)
-        self.size = config.size or job.checkpoint.model.side
-        self.protocol: Protocol = PROTOCOLS[config.protocol]
-        self.pool = ThreadPoolExecutor(os.cpu_count()) if self.device == "cuda" else None
-        self._predict([np.zeros((self.size, self.size, 3), np.uint8)] * config.batch, Timings())
+        self.size = config.size or task.checkpoint.model.side
+        black = np.zeros((self.size, self.size, 3), np.uint8)  # warms the device up, outside of what is timed
+        self._detect([Sample(black, -1, "", (), self.size, self.size)] * config.batch, Timings())
 
-    def run(self, piece: Piece) -> Done:
-        """Predict a piece's images, window by window."""
+    def run(self, part: ShardSlice) -> SliceResult:
+        """Find the people in a slice's images."""
         timings = Timings()
-        detections: list[dict[str, Any]] = []
-        seen: list[int] = []
-        pictures: dict[int, NDArray[np.uint8]] = {}
-        for ids, images in self._windows(piece):
-            for image_id, image, people in zip(ids, images, self._predict(images, timings), strict=True):
-                best = sorted(people, key=lambda person: -person.score)[:MAX_DETECTIONS]
-                detections += [person.to_coco(image_id) for person in best]
-                if image_id in self.job.wanted:
-                    pictures[image_id] = image
-            seen += ids
-        return Done(detections, seen, timings, device_name(self.device, self.job.config.threads), pictures)
+        shard = self.task.index.shards[part.shard]
+        pictures: dict[int, Image] = {}
 
-    def _predict(self, images: list[NDArray[np.uint8]], timings: Timings) -> list[list[Any]]:
-        people = predict(
-            self.network, images, self.size, self.protocol, self.device, batch=self.job.config.batch, pool=self.pool,
+        def samples() -> Iterator[Sample]:
+            for sample in read_images(self.task.url, [shard], set(shard.image_ids[part.start : part.stop])):
+                if sample.image_id in self.task.wanted:
+                    pictures[sample.image_id] = sample.image
+                yield sample
+
+        found = self._detect(samples(), timings)
+        return SliceResult(found, timings, device_name(self.device, self.task.config.threads), pictures)
+
+    def _detect(self, samples: Iterable[Sample], timings: Timings) -> Detections:
+        config = self.task.config
+        found = detect(
+            self.network,
+            samples,
+            size=self.size,
+            protocol=config.protocol,
+            device=self.device,
+            batch=config.batch,
+            window=config.window,
             timings=timings,
-        )  # fmt: skip
+        )
         sums, self.sums = torch.stack(self.sums), []
         if not torch.isfinite(sums).all():  # grouping finds nobody there, which would pass for a poor network
             raise ValueError(
-                f"checkpoint {self.job.checkpoint.url or '(unsaved)'} gives maps that are not finite: its weights are "
+                f"checkpoint {self.task.checkpoint.url or '(unsaved)'} gives maps that are not finite: its weights are "
                 "too large to compute with; use an earlier checkpoint"
             )
-        return people
+        return found
 
     def _sum(self, network: nn.Module, inputs: Any, maps: tuple[Tensor, Tensor]) -> None:
         """Keep the sums of a batch's maps on the device; looking at each at once would make the device wait."""
         self.sums += [part.sum() for part in maps]
-
-    def _windows(self, piece: Piece) -> Iterator[tuple[list[int], list[NDArray[np.uint8]]]]:
-        shard = self.job.index.shards[piece.shard]
-        place = store.join(self.job.url, shard.name)
-        ids: list[int] = []
-        images: list[NDArray[np.uint8]] = []
-        for number, raw in enumerate(read_shard(open_shard(self.job.url, shard), place, shard.image_ids)):
-            if not piece.start <= number < piece.stop:
-                continue
-            try:
-                images.append(decode(raw.jpeg))
-            except ValueError as error:
-                raise ValueError(f"{place}: image {raw.image_id}: {error}") from error
-            ids.append(raw.image_id)
-            if len(ids) == self.job.config.window:
-                yield ids, images
-                ids, images = [], []
-        if ids:
-            yield ids, images
 
 
 def _device(config: EvaluateConfig) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.data.decode import check_whole, decode, decode_ignored
 from pipeline.data.index import INDEX, TRUTH, Shard, ShardIndex, read_index, truth
-from pipeline.data.reader import RawSample, open_shard, read_shard
+from pipeline.data.reader import RawSample
+from pipeline.data.samples import read_raw_images
 from pipeline.storage import store
 
 
@@ -70,8 +71,8 @@ def _shard_faults(url: str, shard: Shard, by_image: dict[int, dict[str, Any]] | 
     place = store.join(url, shard.name)
     faults: list[str] = []
     try:
-        for number, raw in enumerate(read_shard(open_shard(url, shard), place, shard.image_ids)):
-            counts = shard.annotations[number], shard.keypoints[number]
+        counted = zip(shard.annotations, shard.keypoints, strict=True)
+        for raw, counts in zip(read_raw_images(url, [shard], set(shard.image_ids)), counted, strict=True):
             faults += [f"{place}: image {raw.image_id}: {fault}" for fault in _sample_faults(raw, counts)]
             if expected := (by_image or {}).get(raw.image_id):
                 faults += [f"{place}: image {raw.image_id}: {fault}" for fault in _differences(raw, expected)]

@@ -1,7 +1,7 @@
 """Pictures for the report: the worst and the best images with truth beside prediction, heatmaps and tags."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,12 +18,10 @@ from lhrnet.metrics.errors import FOUND, pair_up
 from lhrnet.normalise import normalise
 from lhrnet.person import Person
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
-from pipeline.data.decode import decode
 from pipeline.data.index import read_index
-from pipeline.data.reader import open_shard, read_shard
+from pipeline.data.samples import read_images
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.outputs import jpeg
-from pipeline.storage import store
 
 Image = NDArray[np.uint8]
 Kind = Literal["worst", "best", "maps"]
@@ -50,7 +48,9 @@ def choose_and_draw(
     count = min(count, len(ranked) // 2)
     worst, best = ranked[:count], ranked[::-1][:count]
     middle = [ranked[(2 * i + 1) * len(ranked) // (2 * count)] for i in range(count)] if count else []
-    images = read_images(str(evaluation.data["url"]), {*worst, *best, *middle})
+    url = str(evaluation.data["url"])
+    wanted = {*worst, *best, *middle}
+    images = {sample.image_id: sample.image for sample in read_images(url, read_index(url).shards, wanted)}
     kinds: tuple[tuple[Kind, list[int]], ...] = (("worst", worst), ("best", best))
     shown = [
         ReportPicture(
@@ -94,17 +94,6 @@ def image_quality(evaluation: Evaluation, threshold: float) -> dict[int, float]:
 
 def _labelled(annotation: Mapping[str, Any]) -> bool:
     return not annotation.get("iscrowd") and any(v > 0 for v in annotation["keypoints"][2::3])
-
-
-def read_images(url: str, image_ids: Collection[int]) -> dict[int, Image]:
-    """Some images of a split, (H, W, 3) RGB, from the shards that hold them."""
-    images = {}
-    for shard in read_index(url).shards:
-        if not set(image_ids).isdisjoint(shard.image_ids):
-            for raw in read_shard(open_shard(url, shard), store.join(url, shard.name), shard.image_ids):
-                if raw.image_id in image_ids:
-                    images[raw.image_id] = decode(raw.jpeg)
-    return images
 
 
 def _beside(evaluation: Evaluation, image_id: int, image: Image, threshold: float) -> Image:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import itertools
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from pipeline.data.augment import NONE
 from pipeline.data.index import INDEX, TRUTH, read_index, truth, truth_bytes
 from pipeline.data.order import Cursor
 from pipeline.data.samples import read_samples
+from pipeline.data.show import draw_samples
 from pipeline.data.stream import StreamConfig, TrainStream
 from pipeline.sharding.verify import verify
 
@@ -204,6 +206,29 @@ def test_shards_written_wrong_are_noticed_in_training_and_by_verify(own_shards: 
     with pytest.raises(ValueError, match=word):
         train(folder)
     assert any(victim(folder).name in fault for fault in verify(str(folder)).faults)
+
+
+@pytest.mark.parametrize("kind", ["a picture is missing", "another order", "JSON that is none"])
+def test_every_reader_of_images_names_the_url_of_a_shard_that_was_written_wrong(
+    own_shards: Path, tmp_path: Path, kind: str
+) -> None:
+    folder = own_shards / "train2017"
+    change, word = MEMBERS[kind]
+    rewrite(folder, change)
+    says = rf"{victim(folder)}.*{word}"
+    with pytest.raises(ValueError, match=says):
+        list(read_samples(str(folder)))
+    with pytest.raises(ValueError, match=says):
+        draw_samples(str(folder), tmp_path / "drawn", count=45, size=32, augment=NONE, images="all")
+    assert re.search(says, verify(str(folder)).faults[0])
+
+
+def test_a_picture_that_does_not_decode_is_named_with_its_shard(own_shards: Path) -> None:
+    folder = own_shards / "train2017"
+    rewrite(folder, MEMBERS["a picture that is none"][0])
+    first = read_index(str(folder)).shards[SHARD].image_ids[0]
+    with pytest.raises(ValueError, match=rf"{victim(folder)}: image {first}: .* do not decode"):
+        list(read_samples(str(folder)))
 
 
 def test_a_broken_tar_header_does_not_end_a_shard_silently(own_shards: Path) -> None:

@@ -1,5 +1,4 @@
 import itertools
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from pipeline.data.index import read_index
 from pipeline.data.loader import LaneReader
 from pipeline.data.order import Cursor
 from pipeline.data.reader import open_shard, read_shard
-from pipeline.data.samples import read_samples
 from pipeline.data.stream import Batch, StreamConfig, TrainStream
 from pipeline.storage import store
 
@@ -218,24 +216,6 @@ def test_resuming_opens_no_shard_that_is_done(
     first = next(batches)
     assert sorted(decoded) == sorted(first.image_ids.tolist())
     assert len(set(opened)) < len(counted.share.shards) / 2
-
-
-def test_evaluation_sees_every_image_once_over_any_number_of_ranks(drawn_shards: Path) -> None:
-    url = str(drawn_shards / "val2017")
-    ids = read_index(url).image_ids
-    for world in (1, 2, 3, 7, 25):
-        parts = [[sample.image_id for sample in read_samples(url, rank=rank, world=world)] for rank in range(world)]
-        assert tuple(itertools.chain(*parts)) == ids
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert [sample.image_id for sample in read_samples(url, limit=5)] == list(ids[:5])
-
-
-def test_evaluations_samples_are_whole(drawn_shards: Path) -> None:
-    for split, people in (("val2017", True), ("test-dev2017", False)):
-        samples = list(read_samples(str(drawn_shards / split)))
-        assert all(sample.image.shape == (sample.height, sample.width, 3) for sample in samples)
-        assert any(sample.annotations for sample in samples) == people
-        assert Counter(sample.file_name for sample in samples) == Counter(f"{s.image_id:012d}.jpg" for s in samples)
 
 
 @pytest.mark.parametrize(

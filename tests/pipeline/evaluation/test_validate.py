@@ -1,5 +1,6 @@
 """Scoring a split while training: every image once, by the scorer that `evaluate` uses."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from pipeline.cluster.world import World
 from pipeline.data.index import read_index, truth
 from pipeline.data.samples import read_samples
 from pipeline.evaluation import validate as module
-from pipeline.evaluation.validate import detect, validate
+from pipeline.evaluation.detect import Detections, detect
+from pipeline.evaluation.validate import validate
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +43,10 @@ class Perfect:
 
 
 def test_every_image_is_looked_at_once_by_one_worker(network: nn.Module, val: str) -> None:
-    ids, found = detect(network, read_samples(val), size=64, protocol="plain", device="cpu")
-    assert sorted(ids) == sorted(read_index(val).image_ids)
-    assert all(person["category_id"] == 1 and len(person["keypoints"]) == 51 for person in found)
+    found = detect(network, read_samples(val), size=64, protocol="plain", device="cpu")
+    assert sorted(found.image_ids) == sorted(read_index(val).image_ids)
+    assert all(person["category_id"] == 1 and len(person["keypoints"]) == 51 for person in found.people)
+    assert max(Counter(person["image_id"] for person in found.people).values()) == 20, "an untrained network finds 30"
 
 
 def test_workers_parts_make_the_whole(network: nn.Module, val: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,9 +66,9 @@ def test_images_that_are_missing_or_doubled_are_no_score(
     network: nn.Module, val: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = list(read_index(val).image_ids)
-    for wrong in (ids[1:], [*ids, ids[0]]):
-        monkeypatch.setattr(World, "gather", lambda self, mine, wrong=wrong: [(wrong, [])])
-        with pytest.raises(RuntimeError, match=f"{len(wrong)} images were looked at, 20 are in the split"):
+    for wrong, says in ((ids[1:], "1 missing"), ([*ids, ids[0]], "1 more than once")):
+        monkeypatch.setattr(World, "gather", lambda self, mine, wrong=wrong: [Detections(image_ids=wrong)])
+        with pytest.raises(RuntimeError, match=says):
             validate(network, val, size=64)
 
 
@@ -76,7 +79,7 @@ def test_perfect_people_score_one_as_evaluate_would_say(
 
     def found(network: nn.Module, samples: Any, **_: Any) -> Any:
         ids = [sample.image_id for sample in samples]
-        return ids, perfect.detections(ids)
+        return Detections(image_ids=ids, people=perfect.detections(ids))
 
     monkeypatch.setattr(module, "detect", found)
     result = validate(network, val, size=64, limit=7)

@@ -16,8 +16,9 @@ from lhrnet.network.spec import ModelConfig
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.data.index import Shard, ShardIndex, read_index, truth
 from pipeline.evaluation import predictions
+from pipeline.evaluation.detect import check_complete
 from pipeline.evaluation.evaluate import count, evaluate
-from pipeline.evaluation.predictions import Predictions, _room, check_complete, cut, predict_split, spread
+from pipeline.evaluation.predictions import Predictions, evenly_spaced, predict_split, shard_slices, workers_that_fit
 from pipeline.evaluation.worker import EvaluateConfig
 from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding.plan import make_plans
@@ -63,21 +64,21 @@ def _index(counts: list[int]) -> ShardIndex:
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 5, 40])
 @pytest.mark.parametrize("counts", [[1], [64, 64, 3], [256, 17], [9] * 12])
-def test_pieces_cover_every_image_once_and_end_at_windows(counts: list[int], workers: int) -> None:
-    pieces = cut(_index(counts), window=8, workers=workers)
-    covered = [(piece.shard, place) for piece in pieces for place in range(piece.start, piece.stop)]
+def test_slices_cover_every_image_once_and_end_at_windows(counts: list[int], workers: int) -> None:
+    slices = shard_slices(_index(counts), window=8, workers=workers)
+    covered = [(part.shard, place) for part in slices for place in range(part.start, part.stop)]
     assert covered == [(shard, place) for shard, count in enumerate(counts) for place in range(count)]
-    assert all(piece.start % 8 == 0 for piece in pieces)
+    assert all(part.start % 8 == 0 for part in slices)
 
 
-def test_more_workers_get_more_pieces_of_one_shard() -> None:
-    assert len(cut(_index([256]), window=8, workers=0)) == 1
-    assert len(cut(_index([256]), window=8, workers=4)) >= 12
+def test_more_workers_get_more_slices_of_one_shard() -> None:
+    assert len(shard_slices(_index([256]), window=8, workers=0)) == 1
+    assert len(shard_slices(_index([256]), window=8, workers=4)) >= 12
 
 
-def test_pictures_are_spread_over_the_split() -> None:
-    assert spread((9, 1, 5, 3, 7, 11), 3) == (1, 5, 9)
-    assert spread((2, 1), 8) == (1, 2)
+def test_pictures_are_evenly_spaced_over_the_split() -> None:
+    assert evenly_spaced((9, 1, 5, 3, 7, 11), 3) == (1, 5, 9)
+    assert evenly_spaced((2, 1), 8) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -113,10 +114,10 @@ def test_every_image_of_the_split_is_looked_at_and_at_most_twenty_people_are_kep
     assert "thread" in found.latency.device
 
 
-def test_a_piece_that_gets_lost_stops_the_evaluation(
+def test_a_slice_that_gets_lost_stops_the_evaluation(
     checkpoint: Checkpoint, shards: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictions, "cut", lambda *args, **more: cut(*args, **more)[1:])
+    monkeypatch.setattr(predictions, "shard_slices", lambda *args, **more: shard_slices(*args, **more)[1:])
     with pytest.raises(RuntimeError, match="nothing was scored"):
         _predict(checkpoint, shards, SMALL)
 
@@ -151,17 +152,17 @@ def test_the_cluster_finds_the_same_people_to_the_last_digit(
 
 def test_as_many_workers_are_started_as_there_is_room_for() -> None:
     config = dataclasses.replace(SMALL, workers=8, cpus_per_worker=1.5, gpus_per_worker=0.5)
-    assert _room(config, [{"CPU": 4.0, "GPU": 4.0}]) == 2
-    assert _room(config, [{"CPU": 64.0, "GPU": 1.0}] * 2) == 4
-    assert _room(config, [{"CPU": 64.0, "GPU": 8.0}]) == 8
+    assert workers_that_fit(config, [{"CPU": 4.0, "GPU": 4.0}]) == 2
+    assert workers_that_fit(config, [{"CPU": 64.0, "GPU": 1.0}] * 2) == 4
+    assert workers_that_fit(config, [{"CPU": 64.0, "GPU": 8.0}]) == 8
     with pytest.raises(ValueError, match="gpus_per_worker"):
-        _room(config, [{"CPU": 64.0}])
+        workers_that_fit(config, [{"CPU": 64.0}])
     with pytest.raises(ValueError, match=r"the cluster \(4 nodes of 1 CPU\)"):
-        _room(dataclasses.replace(SMALL, workers=4, cpus_per_worker=2.0), [{"CPU": 1.0}] * 4)
+        workers_that_fit(dataclasses.replace(SMALL, workers=4, cpus_per_worker=2.0), [{"CPU": 1.0}] * 4)
     shares = dataclasses.replace(SMALL, workers=9, cpus_per_worker=0.0, gpus_per_worker=0.4)
-    assert _room(shares, [{"CPU": 1.0, "GPU": 2.0}]) == 4, "a share is of one GPU"
-    assert _room(config, [{"memory": 8e9}]) == 8, "a head that takes no work has workers brought"
-    assert _room(config, [{"memory": 8e9}, {"CPU": 64.0, "GPU": 1.0}]) == 8, "and so has one with too few"
+    assert workers_that_fit(shares, [{"CPU": 1.0, "GPU": 2.0}]) == 4, "a share is of one GPU"
+    assert workers_that_fit(config, [{"memory": 8e9}]) == 8, "a head that takes no work has workers brought"
+    assert workers_that_fit(config, [{"memory": 8e9}, {"CPU": 64.0, "GPU": 1.0}]) == 8, "and so has one with too few"
 
 
 @pytest.mark.stack

@@ -26,7 +26,7 @@ from pipeline.evaluation.predictions import Latency, Predictions
 from pipeline.evaluation.report.figures import draw
 from pipeline.evaluation.report.findings import RunReport, gather
 from pipeline.evaluation.report.report import build
-from pipeline.evaluation.report.worst_best import image_quality, read_images
+from pipeline.evaluation.report.worst_best import image_quality
 from pipeline.evaluation.worker import EvaluateConfig
 from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding.plan import make_plans
@@ -179,13 +179,6 @@ def test_an_invented_person_lowers_an_images_quality(one: RunReport) -> None:
     dirty = replace(clean, predictions=replace(clean.predictions, detections=(*perfect, moved)))
     assert image_quality(dirty, 0.0)[first] < 1.0
     assert image_quality(dirty, 0.85)[first] == 1.0
-
-
-def test_images_are_read_from_the_shards_that_hold_them(shards: str) -> None:
-    ids = sorted(read_index(shards).image_ids)
-    images = read_images(shards, {ids[0], ids[7]})
-    assert sorted(images) == [ids[0], ids[7]]
-    assert all(image.ndim == 3 and image.dtype == np.uint8 for image in images.values())
 
 
 def test_a_model_that_finds_nobody_gets_a_report_too(one: RunReport, checkpoint: Checkpoint) -> None:

@@ -1,0 +1,95 @@
+"""People in a split's images: the one driver behind validation in training, `lhrnet evaluate` and the gate.
+
+Who hands out the images differs: the ranks of a training each take their part (`validate`), workers of an evaluation
+take slices of shards (`predictions`).
+"""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+
+from lhrnet.coco import MAX_DETECTIONS
+from lhrnet.inference import Protocol, Timings, predict
+from pipeline.data.samples import Sample
+
+WINDOW = 32
+"""Images that are decoded together and sorted by size into batches."""
+
+
+@dataclass(kw_only=True)
+class Detections:
+    """The people found in some images."""
+
+    image_ids: list[int] = field(default_factory=list)
+    """Every image that was passed through the network, in that order."""
+    people: list[dict[str, Any]] = field(default_factory=list)
+    """COCO results, at most 20 an image, the surest first."""
+
+
+def detect(
+    network: nn.Module,
+    samples: Iterable[Sample],
+    *,
+    size: int,
+    protocol: Protocol | str,
+    device: torch.device | str,
+    batch: int = 8,
+    window: int = WINDOW,
+    timings: Timings | None = None,
+) -> Detections:
+    """Find the people in images.
+
+    Args:
+        network: in eval mode, on the device.
+        samples: the images; at most `window` of them are in memory at once.
+        size: the input's short side in pixels.
+        protocol: settings, or a preset's name.
+        device: where the network is.
+        batch: images passed through the network at once, at most.
+        window: consecutive images that are sorted by size into batches.
+        timings: if given, seconds are added to it.
+    """
+    found = Detections()
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        # on a GPU grouping runs in threads; on a CPU the network's own threads fill the cores
+        pool = threads if torch.device(device).type == "cuda" else None
+        for together in _windows(samples, window):
+            images = [sample.image for sample in together]
+            people = predict(network, images, size, protocol, device, batch=batch, pool=pool, timings=timings)
+            for sample, of_image in zip(together, people, strict=True):
+                found.image_ids.append(sample.image_id)
+                found.people += [person.to_coco(sample.image_id) for person in of_image[:MAX_DETECTIONS]]
+    return found
+
+
+def check_complete(image_ids: Iterable[int], expected: Collection[int], url: str) -> None:
+    """Check that every image of a split was predicted exactly once.
+
+    Args:
+        image_ids: the images predicted, by whichever worker.
+        expected: the images that should have been.
+        url: the split's folder, for the message.
+
+    Raises:
+        RuntimeError: an image is missing, was predicted twice, or is not of the split.
+    """
+    counts = Counter(image_ids)
+    missing, unknown = sorted(set(expected) - counts.keys()), sorted(counts.keys() - set(expected))
+    twice = sorted(image_id for image_id, count in counts.items() if count > 1)
+    if missing or unknown or twice:
+        kinds = {"missing": missing, "unknown": unknown, "more than once": twice}
+        says = "; ".join(f"{len(ids)} {kind} (such as {ids[0]})" for kind, ids in kinds.items() if ids)
+        raise RuntimeError(f"not every image of {url} was predicted exactly once: {says}; nothing was scored")
+
+
+def _windows(samples: Iterable[Sample], window: int) -> Iterator[list[Sample]]:
+    iterator = iter(samples)
+    while together := list(islice(iterator, window)):
+        yield together

@@ -35,31 +35,15 @@ def evaluate(
     from jobs.arguments import split_arguments
     from pipeline.checkpoints import checkpoint
     from pipeline.config.tree import load
-    from pipeline.data.index import read_index
-    from pipeline.evaluation import evaluate, outputs
-    from pipeline.storage import store
-    from pipeline.tracking.progress import Progress
+    from pipeline.runs import score
 
     given, overrides = split_arguments(arguments)
     settings = load(config, [*overrides, *([f"evaluate.protocol={protocol}"] if protocol else [])])
-    model = checkpoint.load(given[0] if given else settings.run_url)
-    record = outputs.RunRecord(settings.tracking, model.config) if settings.tracking.enabled else None
-    index = read_index(settings.data.val)
-    with Progress(index.images, f"evaluate {index.split} ({settings.evaluate.protocol})") as progress:
-        found = evaluate.evaluate(model, settings.data.val, settings.evaluate, index=index, progress=progress.advance)
-    label = outputs.label(settings.evaluate, model)
-    folder = f"evaluation/{index.split}-{label}"
-    out = out or store.join(outputs.home(model, settings.run_url), folder, f"step-{model.step:08d}")
-    content = outputs.files(found)
-    outputs.write(out, content)
-    if record:
-        record.metrics(outputs.metrics(found, label), model.step)
-        record.artifacts(folder, content)
-    result = found.as_dict() | {"out": out, "run": record.page if record else None}
+    result = score.evaluate(settings, checkpoint.load(given[0] if given else settings.run_url), out=out)
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps(result.as_dict()))
     else:
-        _print(result)
+        _print(result.as_dict())
 
 
 def _print(result: dict[str, Any]) -> None:
@@ -74,14 +58,18 @@ def _print(result: dict[str, Any]) -> None:
     for name, value in result["scores"].items():
         table.add_row(name, f"{value:.4f}")
     table.add_section()
-    if data["left_out"]:
-        table.add_row("left out", f"{data['left_out']} images of the split, which are in no shard")
-    table.add_row("input", f"{protocol['size']} px, flip {protocol['flip']}, scales {protocol['scales']}")
-    table.add_row("params", f"{result['params']:,}")
-    table.add_row("macs", f"{result['macs']:,}")
-    table.add_row("network", f"{latency['network_ms']:.1f} ms an image")
-    table.add_row("decode", f"{latency['decode_ms']:.1f} ms an image")
-    table.add_row("device", escape(latency["device"]))
+    rows = {
+        "left out": f"{data['left_out']} images of the split, which are in no shard" if data["left_out"] else "",
+        "input": f"{protocol['size']} px, flip {protocol['flip']}, scales {protocol['scales']}",
+        "params": f"{result['params']:,}",
+        "macs": f"{result['macs']:,}",
+        "network": f"{latency['network_ms']:.1f} ms an image",
+        "decode": f"{latency['decode_ms']:.1f} ms an image",
+        "device": escape(latency["device"]),
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, value)
     console = Console()
     console.print(table)
     for name in ("checkpoint", "out", "run"):

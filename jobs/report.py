@@ -1,11 +1,8 @@
 """`lhrnet report`: a page that shows what a model gets wrong, or compares two."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from pipeline.checkpoints.checkpoint import Checkpoint
 
 
 def report(
@@ -34,39 +31,12 @@ def report(
     from jobs.arguments import split_arguments
     from pipeline.checkpoints import checkpoint
     from pipeline.config.tree import load
-    from pipeline.data.index import read_index
-    from pipeline.evaluation import evaluate, outputs
-    from pipeline.evaluation.report import report as reports
-    from pipeline.evaluation.report.findings import gather
-    from pipeline.storage import store
-    from pipeline.tracking.progress import Progress
+    from pipeline.runs import score
 
     given, overrides = split_arguments(arguments, most=2)
     settings = load(config, overrides)
     models = [checkpoint.load(url) for url in given or [settings.run_url]]
-    record = outputs.RunRecord(settings.tracking, models[0].config) if settings.tracking.enabled else None
-    index = read_index(settings.data.val)
-    runs = []
-    for model in models:
-        name = f"{_name(model)}, step {model.step:,}"
-        with Progress(index.images, f"evaluate {name}") as progress:
-            found = evaluate.evaluate(
-                model, settings.data.val, settings.evaluate, index=index, progress=progress.advance
-            )
-        runs.append(gather(name, found, model, pictures=pictures))
-    content = reports.build(runs)
-    against = f"-against-{_name(models[1])}-step-{models[1].step:08d}" if len(models) > 1 else ""
-    label = outputs.label(settings.evaluate, models[0])
-    folder = f"report/{index.split}-{label}-step-{models[0].step:08d}{against}"
-    out = out or store.join(outputs.home(models[0], settings.run_url), folder)
-    outputs.write(out, content)
-    reports.remove_stale(out, content)
-    typer.echo(f"report: {store.join(out, 'report.html')}")
-    if record:
-        record.artifacts(folder, content)
-        typer.echo(f"run: {record.page}")
-
-
-def _name(model: "Checkpoint") -> str:
-    """Of the checkpoint's run."""
-    return str(model.config.get("name", "model")).replace("/", "-")
+    result = score.report(settings, models, pictures=pictures, out=out)
+    typer.echo(f"report: {result.page}")
+    if result.run:
+        typer.echo(f"run: {result.run}")

@@ -87,6 +87,11 @@ class Registry:
         versions = [_version(v, aliases) for v in found]
         return sorted(versions, key=lambda version: -int(version.number))
 
+    def version_of(self, checkpoint_sha256: str) -> str:
+        """The number of the newest version made of a checkpoint; empty where there is none."""
+        made = (v.number for v in self.versions() if v.tags.get("checkpoint_sha256") == checkpoint_sha256)
+        return next(made, "")
+
     def get(self, number: str) -> Version:
         """One version.
 

@@ -1,1 +1,1 @@
-"""How does a training run start, stop, resume and end?"""
+"""How does a training run start, stop, resume and end, and how is its checkpoint scored?"""

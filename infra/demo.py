@@ -143,6 +143,7 @@ def table(source: Source, run: str, results: Mapping[str, Mapping[str, Any]], st
         "pictures": str(pictures),
         "MLflow": stack.env["MLFLOW_TRACKING_URI"],
         "Ray": stack.env["RAY_ADDRESS"],
+        "their keys": str(stack.folder / "keys.json"),
         "object store": stack.env["AWS_ENDPOINT_URL"],
         "logs": str(stack.logs),
     }

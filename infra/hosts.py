@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.process import Service, end, spawn
-from infra.services import ray_folder
+from infra.services import make_ray_folder
 
 INTERFACE = "eth0"
 """What every host calls its end of the cable."""
@@ -92,7 +92,7 @@ class Network:
                 _ip("netns", "del", host.namespace)
         with contextlib.suppress(RuntimeError):
             _ip("link", "del", f"{self.prefix}b")
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        shutil.rmtree(self.temporary.parent, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -108,11 +108,10 @@ def network(folder: Path) -> Iterator[Network]:
         raise RuntimeError("network namespaces need root here")
     made = Network(
         folder=folder,
-        temporary=ray_folder(folder),
+        temporary=make_ray_folder(),
         prefix=f"lh{random.randrange(16**3):03x}",
         subnet=f"10.{random.randrange(200, 250)}.{random.randrange(250)}",
     )
-    made.temporary.mkdir(parents=True, exist_ok=True)
     try:
         _ip("link", "add", f"{made.prefix}b", "type", "bridge")
         _ip("addr", "add", f"{made.subnet}.1/24", "dev", f"{made.prefix}b")

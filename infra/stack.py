@@ -5,12 +5,12 @@
     python -m infra.stack status --dir .local
     python -m infra.stack stop --dir .local
 
-Everything lies in the folder: data, logs/, and stack.json (addresses and pids). Data outlives a stop.
+Everything lies in the folder, which is its owner's alone: data, logs/, keys.json (random, made once) and stack.json
+(addresses, pids, environment). Data outlives a stop. Other users of the machine get nothing from the servers' ports.
 """
 
 import argparse
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -23,6 +23,7 @@ from typing import Self
 
 from infra import ports as port_choice
 from infra import services
+from infra.keys import Keys, private_folder, read_or_make, write_private
 from infra.process import Service, end, spawn, wait_until_ready
 
 ORDER = ("s3", "mlflow", "ray")
@@ -46,6 +47,7 @@ class Stack:
         self._guard: subprocess.Popen[bytes] | None = None
         self.ports: dict[str, int] = {}
         self.running: dict[str, Service] = {}
+        self.ray_sessions: Path | None = None
         self._load()
 
     @property
@@ -54,9 +56,14 @@ class Stack:
         return self.folder / "stack.json"
 
     @property
+    def keys(self) -> Keys:
+        """The secrets that its servers ask for."""
+        return read_or_make(self.folder)
+
+    @property
     def env(self) -> dict[str, str]:
         """Environment of a client: object store, MLflow, Ray's job server."""
-        return services.client_environment(self.ports)
+        return services.client_environment(self.ports, self.keys)
 
     @property
     def ray_address(self) -> str:
@@ -91,7 +98,7 @@ class Stack:
                     f"port {name}={port} cannot be chosen while servers of {self.folder} run (it is "
                     f"{self.ports.get(name, 'no name of a port')}); stop them first"
                 )
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder)
         fresh = [name for name in ORDER if name in needed and name not in self.running]
         try:
             for name in fresh:
@@ -134,12 +141,16 @@ class Stack:
         self.stop()
 
     def _spawn(self, name: str, guarded: bool) -> None:
-        command = {
-            "s3": lambda: services.object_store_command(self.folder, self.ports),
-            "mlflow": lambda: services.mlflow_command(self.folder, self.ports),
-            "ray": lambda: services.ray_command(self.folder, self.ports, self.cpus),
-        }[name]()
-        env = services.server_environment(self.ports)
+        env = services.server_environment(self.ports, self.keys)
+        if name == "s3":
+            command = services.object_store_command(self.folder, self.ports, self.keys)
+            env |= services.object_store_environment(self.folder, self.keys)
+        elif name == "mlflow":
+            command = services.mlflow_command(self.folder, self.ports)
+            env |= services.mlflow_environment(self.folder, self.keys)
+        else:
+            self.ray_sessions = services.make_ray_folder()
+            command = services.ray_command(self.ray_sessions, self.ports, self.cpus)
         self.running[name] = spawn(name, command, log=self.logs / f"{name}.log", env=env)
         self._save()
         if guarded and self._guard is None:
@@ -153,18 +164,20 @@ class Stack:
 
     def _readiness(self, name: str) -> Callable[[], bool]:
         return {
-            "s3": lambda: services.bucket_is_writable(self.ports),
+            "s3": lambda: services.bucket_is_writable(self.ports, self.keys),
             "mlflow": lambda: services.answers(f"{self.env['MLFLOW_TRACKING_URI']}/health"),
-            "ray": lambda: services.answers(f"{self.env['RAY_ADDRESS']}/api/jobs/"),
+            "ray": lambda: services.answers(f"{self.env['RAY_ADDRESS']}/api/jobs/", token=self.keys.ray),
         }[name]
 
     def _keep_ray_logs(self) -> None:
-        sessions = services.ray_folder(self.folder)
-        kept = self.logs / "ray"
+        sessions, kept = self.ray_sessions, self.logs / "ray"
+        if sessions is None:
+            return
         shutil.rmtree(kept, ignore_errors=True)
         if (sessions / "session_latest" / "logs").is_dir():
             shutil.copytree(sessions / "session_latest" / "logs", kept, symlinks=True, ignore_dangling_symlinks=True)
-        shutil.rmtree(sessions, ignore_errors=True)
+        shutil.rmtree(sessions.parent, ignore_errors=True)
+        self.ray_sessions = None
 
     def _save(self) -> None:
         if not self.running:
@@ -175,10 +188,9 @@ class Stack:
             "services": {name: asdict(service) for name, service in self.running.items()},
             "env": self.env,
             "ray_address": self.ray_address,
+            "ray_sessions": str(self.ray_sessions) if self.ray_sessions else None,
         }
-        partial = self.state_file.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(state, indent=2))
-        partial.replace(self.state_file)
+        write_private(self.state_file, json.dumps(state, indent=2))
 
     def _load(self) -> None:
         if not self.state_file.is_file():
@@ -187,6 +199,8 @@ class Stack:
         found = {name: Service(**service) for name, service in state["services"].items()}
         self.running = {name: service for name, service in found.items() if service.process is not None}
         self.ports = state["ports"] if self.running else {}
+        if self.running and state.get("ray_sessions"):
+            self.ray_sessions = Path(state["ray_sessions"])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -227,7 +241,8 @@ def report(stack: Stack) -> str:
         else {}
     )
     lines = [f"{name:8}{word:8}{where.get(name, '')}".rstrip() for name, word in stack.status().items()]
-    return "\n".join([*lines, f"logs    {stack.logs}"])
+    keys = f"keys    {stack.folder / 'keys.json'} (MLflow: user {services.USER} and password; Ray's dashboard: token)"
+    return "\n".join([*lines, f"logs    {stack.logs}", *([keys] if stack.running else [])])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ import pytest
 
 from infra import services
 from infra.hosts import Host, Network, network
+from infra.keys import read_or_make
 from infra.process import wait_until_ready
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -48,19 +49,25 @@ def moved(command: list[str], address: str) -> list[str]:
 def start_everything(hosts: Network) -> dict[str, str]:
     """Object store and MLflow on one host, a Ray head that computes nothing, and two workers of one CPU."""
     store, head = hosts.hosts["store"], hosts.hosts["head"]
-    env = {**services.server_environment(PORTS), **FAST_TO_NOTICE, "RAY_ADDRESS": f"{head.address}:{PORTS['gcs']}"}
+    keys = read_or_make(hosts.folder)
+    env = {
+        **services.server_environment(PORTS, keys),
+        **FAST_TO_NOTICE,
+        "RAY_ADDRESS": f"{head.address}:{PORTS['gcs']}",
+    }
     for name in ("AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI", "MLFLOW_S3_ENDPOINT_URL"):
         env[name] = env[name].replace("127.0.0.1", store.address)
     env["MLFLOW_SERVER_ALLOWED_HOSTS"] = f"{store.address}:{PORTS['mlflow']}"
-    s3 = hosts.start(store, "s3", moved(services.object_store_command(hosts.folder, PORTS), store.address), env=env)
+    command = moved(services.object_store_command(hosts.folder, PORTS, keys), store.address)
+    s3 = hosts.start(store, "s3", command, env=env | services.object_store_environment(hosts.folder, keys))
     mlflow = moved(services.mlflow_command(hosts.folder, PORTS), store.address)
-    tracker = hosts.start(store, "mlflow", mlflow, env=env)
-    ray = moved(services.ray_command(hosts.folder, PORTS, 0), head.address)
+    tracker = hosts.start(store, "mlflow", mlflow, env=env | services.mlflow_environment(hosts.folder, keys))
+    ray = moved(services.ray_command(hosts.temporary, PORTS, 0), head.address)
     first = hosts.start(head, "ray", ray, env=env)
-    wait_until_ready(s3, lambda: services.bucket_is_writable(PORTS, host=store.address), seconds=60)
+    wait_until_ready(s3, lambda: services.bucket_is_writable(PORTS, keys, host=store.address), seconds=60)
     wait_until_ready(tracker, lambda: services.answers(f"{env['MLFLOW_TRACKING_URI']}/health"), seconds=120)
     jobs = f"http://{head.address}:{PORTS['dashboard']}"
-    wait_until_ready(first, lambda: services.answers(f"{jobs}/api/jobs/"), seconds=120)
+    wait_until_ready(first, lambda: services.answers(f"{jobs}/api/jobs/", token=keys.ray), seconds=120)
     env_of_clients = {**env, "RAY_ADDRESS": jobs}
     for number, name in enumerate(("left", "right"), start=2):
         # one after the other: Ray gives up on a node that needs more than 30 s for its start
@@ -170,23 +177,25 @@ def test_a_search_with_repeats_spreads_its_trials_over_hosts(hosts: Network, tmp
 
 def hosts_of_workers(env: dict[str, str]) -> set[str]:
     """The nodes on which workers of trainings were."""
-    with urllib.request.urlopen(f"{env['RAY_ADDRESS']}/api/v0/actors?detail=1", timeout=10) as response:
+    token = {"Authorization": f"Bearer {env['RAY_AUTH_TOKEN']}"}
+    asked = urllib.request.Request(f"{env['RAY_ADDRESS']}/api/v0/actors?detail=1", headers=token)
+    with urllib.request.urlopen(asked, timeout=10) as response:
         rows = json.load(response)["data"]["result"]["result"]
     return {row["node_id"] for row in rows if "RayTrainWorker" in row["class_name"]}
 
 
 def upload(folder: Path, url: str, env: dict[str, str]) -> None:
     code = (
-        "import sys; from pathlib import Path; from pipeline import storage;"
+        "import sys; from pathlib import Path; from pipeline.storage import store;"
         "root = Path(sys.argv[1]);"
-        "[storage.put_file(p, storage.join(sys.argv[2], *p.relative_to(root).parts))"
+        "[store.put_file(p, store.join(sys.argv[2], *p.relative_to(root).parts))"
         " for p in root.rglob('*') if p.is_file()]"
     )
     subprocess.run([sys.executable, "-c", code, str(folder), url], env=env, check=True, timeout=120)
 
 
 def listing(env: dict[str, str]) -> str:
-    code = "from pipeline import storage; print(*storage.listing('s3://lhrnet/runs/hosts/checkpoints'))"
+    code = "from pipeline.storage import store; print(*store.listing('s3://lhrnet/runs/hosts/checkpoints'))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False, timeout=60
     )

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import psutil
 import pytest
 
 from infra import services
+from infra.keys import read_or_make
 from infra.process import Service
 from infra.stack import Stack, main
 
@@ -112,9 +112,8 @@ def test_the_whole_stack_answers_and_its_workers_know_where_everything_is(stack:
     assert stack.status() == {"s3": "runs", "mlflow": "runs", "ray": "runs"}
     state = json.loads(stack.state_file.read_text())
     assert state["env"] == stack.env
-    for url in (f"{stack.env['MLFLOW_TRACKING_URI']}/health", f"{os.environ['RAY_ADDRESS']}/api/version"):
-        with urllib.request.urlopen(url, timeout=10) as response:
-            assert response.status == 200
+    assert services.answers(f"{stack.env['MLFLOW_TRACKING_URI']}/health")
+    assert services.answers(f"{os.environ['RAY_ADDRESS']}/api/version", token=stack.keys.ray)
 
     def environment() -> dict[str, str]:
         return dict(os.environ)
@@ -133,11 +132,13 @@ def test_a_submitted_job_finds_the_command_and_the_cluster(ray_cluster: Stack) -
     assert "Lightweight HRNet" in done.stdout
 
 
-def test_a_token_that_another_ray_left_in_the_home_folder_locks_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    ports = dict.fromkeys(services.PORTS, 1)
-    assert services.server_environment(ports)["RAY_AUTH_MODE"] == "disabled"
-    assert services.client_environment(ports)["RAY_AUTH_MODE"] == "disabled"
+def test_a_token_that_another_ray_left_in_the_home_folder_locks_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "another cluster's")
+    ports, keys = dict.fromkeys(services.PORTS, 1), read_or_make(tmp_path)
+    assert services.server_environment(ports, keys)["RAY_AUTH_TOKEN"] == keys.ray
+    assert services.client_environment(ports, keys)["RAY_AUTH_TOKEN"] == keys.ray
 
 
 def test_a_test_that_asks_for_no_server_sees_none() -> None:

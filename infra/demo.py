@@ -20,7 +20,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from infra.demo_plan import Source, Step, coco_source, drawn_source, search_steps, steps
 from infra.services import BUCKET
@@ -54,7 +53,7 @@ class Runs:
 def demo(
     source: Source, *, folder: Path, keep: bool, settings: Sequence[str], console: Console, search: bool = False
 ) -> None:
-    """Start the stack, run every step, print one table; the stack ends with it unless it is to be kept.
+    """Start the stack, run every step, print a summary; the stack ends with it unless it is to be kept.
 
     Args:
         source: the images.
@@ -83,7 +82,9 @@ def demo(
             console.print(f"table, picture and chosen config: {answer}", soft_wrap=True, highlight=False)
         else:
             pictures = save_files(f"{results['evaluate']['out']}/pictures", folder / "pictures" / run) / "all.jpg"
-            console.print(table(source, run, results, stack, pictures))
+            console.print(f"[bold]{run}")
+            for line in summary(source, results, stack, pictures):
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
         console.print(f"{(time.monotonic() - began) / 60:.1f} minutes in all")
         if keep:
             console.print("the servers go on; end them with: python -m infra.stack stop --dir " + str(folder))
@@ -123,8 +124,8 @@ def save_files(url: str, to: Path) -> Path:
     return to
 
 
-def table(source: Source, run: str, results: Mapping[str, Mapping[str, Any]], stack: Stack, pictures: Path) -> Table:
-    """What was done, what came out, and where everything lies."""
+def summary(source: Source, results: Mapping[str, Mapping[str, Any]], stack: Stack, pictures: Path) -> list[str]:
+    """What was done, what came out, and where everything lies; a line each, so that an address can be copied whole."""
     trained, evaluated = results["train"], results["evaluate"]
     scores = evaluated["scores"]
     rows = {
@@ -147,12 +148,7 @@ def table(source: Source, run: str, results: Mapping[str, Mapping[str, Any]], st
         "object store": stack.env["AWS_ENDPOINT_URL"],
         "logs": str(stack.logs),
     }
-    shown = Table(title=f"{run}", show_header=False)
-    shown.add_column("", style="bold")
-    shown.add_column("", overflow="fold")
-    for name, value in rows.items():
-        shown.add_row(name, value)
-    return shown
+    return [f"{name:17}{value}" for name, value in rows.items()]
 
 
 def verdict(promoted: Mapping[str, Any]) -> str:

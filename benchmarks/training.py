@@ -35,7 +35,7 @@ from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding.plan import make_plans
 from pipeline.sharding.write import serial, write_split
 from pipeline.tracking.gauges import Gauges
-from pipeline.tracking.monitor import Watch
+from pipeline.tracking.monitor import Monitor
 from pipeline.tracking.progress import Progress
 from pipeline.training.optimiser import create_optimiser
 
@@ -87,7 +87,7 @@ def measure(tree: dict[str, Any], world: World) -> dict[str, list[float]]:
     silent = Progress(1, "bench", file=io.StringIO()) if world.first else None
     gauges = Gauges("bench") if world.first else None
     batch = ours.config.train.global_batch
-    with Watch(ours.tracker, silent, global_batch=batch, device=world.device, gauges=gauges) as watch:
+    with Monitor(ours.tracker, silent, global_batch=batch, device=world.device, gauges=gauges) as watch:
         for block in range(BLOCKS):
             ours.stream.batches = lambda start: cycle(batches)  # type: ignore[method-assign, assignment, misc]
             for kind, loop in (("bare", bare), ("ours", lambda: _steps(ours, watch))):
@@ -104,7 +104,7 @@ def measure(tree: dict[str, Any], world: World) -> dict[str, list[float]]:
     return seconds
 
 
-def _steps(run: Run, watch: Watch, steps: int = BLOCK) -> None:
+def _steps(run: Run, watch: Monitor, steps: int = BLOCK) -> None:
     run.plan = replace(run.plan, total=run.done + steps, validate_at=frozenset(), checkpoint_at=frozenset())
     run.steps(watch, lambda: False)
 

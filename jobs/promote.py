@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.release.promotion import Outcome
+    from pipeline.release.promotion import PromotionResult
 
 
 def promote(
@@ -39,14 +39,14 @@ def promote(
     settings = load(config, overrides)
     outcome = promotion.promote(settings, given[0] if given else None, dry_run=dry_run)
     if as_json:
-        moved = asdict(outcome.entry) if outcome.entry else None
+        moved = asdict(outcome.move) if outcome.move else None
         about = {"model": settings.gate.model, "version": outcome.version, "moved": moved, "run": outcome.page}
         print(json.dumps(about | {"decision": outcome.decision.as_dict()}))
     else:
         _print(outcome, settings.gate.model, dry_run)
 
 
-def _print(outcome: "Outcome", model: str, dry_run: bool) -> None:
+def _print(outcome: "PromotionResult", model: str, dry_run: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -60,8 +60,8 @@ def _print(outcome: "Outcome", model: str, dry_run: bool) -> None:
     console = Console(highlight=False)
     console.print(table)
     champion = decision.champion
-    if outcome.entry:
-        before = f", version {outcome.entry.old} was" if outcome.entry.old else ""
+    if outcome.move:
+        before = f", version {outcome.move.old} was" if outcome.move.old else ""
         line = f"version {outcome.version} is the champion of {model}{before}"
     elif dry_run:
         line = f"would be {'accepted' if decision.accepted else 'refused'}; nothing was registered or moved"

@@ -20,5 +20,5 @@ def rollback(
     from pipeline.release.promotion import rollback as roll_back
 
     settings = load(config, overrides or [])
-    entry = roll_back(settings, reason)
-    typer.echo(f"version {entry.new} is the champion of {settings.gate.model} again, version {entry.old} was")
+    move = roll_back(settings, reason)
+    typer.echo(f"version {move.new} is the champion of {settings.gate.model} again, version {move.old} was")

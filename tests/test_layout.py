@@ -76,6 +76,20 @@ def test_a_package_of_the_pipeline_imports_only_what_its_table_allows(room: str)
     assert not wrong
 
 
+MODEL_FORMAT = {"release/package.py", "release/pyfunc.py", "checkpoints/trained_network.py"}
+"""Modules that save or load models by MLflow's own functions."""
+
+
+def test_one_package_talks_to_mlflow() -> None:
+    talking = {
+        path.relative_to(ROOT / package).as_posix()
+        for package in ("pipeline", "jobs")
+        for path in (ROOT / package).rglob("*.py")
+        if "mlflow" in imported(path.read_text()) and path.parent.name != "tracking"
+    }
+    assert talking == MODEL_FORMAT
+
+
 @pytest.mark.parametrize("package", ["lhrnet", "pipeline"])
 def test_every_package_opens_with_its_question(package: str) -> None:
     silent = {

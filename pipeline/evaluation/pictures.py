@@ -19,6 +19,7 @@ from pipeline.data.samples import Sample, read_samples
 Image = NDArray[np.uint8]
 SHOWN_SCORE = 0.2
 """People less sure than this are not drawn."""
+JPEG_QUALITY = 92
 
 
 def picture_grid(network: nn.Module, samples: Sequence[Sample], *, size: int, device: Any = "cpu") -> Image:
@@ -52,3 +53,15 @@ def picture_grid(network: nn.Module, samples: Sequence[Sample], *, size: int, de
 def fixed_samples(url: str, count: int) -> list[Sample]:
     """The first samples of a split: the same at every call."""
     return list(islice(read_samples(url, limit=count), count))
+
+
+def jpeg(image: Image) -> bytes:
+    """An (H, W, 3) RGB image of uint8 as a JPEG file.
+
+    Raises:
+        ValueError: OpenCV cannot encode it.
+    """
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise ValueError(f"an image of shape {image.shape} could not be written as JPEG")
+    return data.tobytes()

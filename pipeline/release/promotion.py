@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mlflow.exceptions import MlflowException
-
 from lhrnet.metrics.matching import Matches, bootstrap
 from pipeline.checkpoints import checkpoint as checkpoints
 from pipeline.checkpoints.checkpoint import Checkpoint
@@ -21,13 +19,14 @@ from pipeline.config.tree import Config
 from pipeline.data.index import ShardIndex, read_index
 from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.evaluation.gate import Decision, decide, to_markdown
-from pipeline.evaluation.outputs import RunRecord
 from pipeline.evaluation.worker import EvaluateConfig
 from pipeline.release import model_card, package
-from pipeline.release.registry import Entry, Registry, Version
+from pipeline.release.registry import AliasMove, Registry, Version
 from pipeline.runs.driver import revision
+from pipeline.tracking.client import download_artifacts
 from pipeline.tracking.mlflow_run import connect
 from pipeline.tracking.progress import Progress
+from pipeline.tracking.record import RunRecord
 
 log = logging.getLogger(__name__)
 CANDIDATE = "candidate"
@@ -50,14 +49,14 @@ class Evaluator(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class PromotionResult:
     """What came of asking for the champion's place."""
 
     decision: Decision
     version: str
     """The challenger's number; "candidate" after a dry run of a checkpoint that is not registered."""
-    entry: Entry | None
-    """The move; none when nothing moved."""
+    move: AliasMove | None
+    """The champion's move; none when nothing moved."""
     page: str
     """The run in MLflow that keeps the decision; empty after a dry run."""
 
@@ -70,7 +69,7 @@ class _Scored:
 
 def promote(
     config: Config, target: str | None = None, *, dry_run: bool = False, evaluator: Evaluator = evaluate
-) -> Outcome:
+) -> PromotionResult:
     """Ask for the champion's place.
 
     Args:
@@ -102,18 +101,18 @@ def promote(
     old = _score(evaluator, config, served, index, "the champion") if served else None
     decision = _decide(config, version.number if version else CANDIDATE, new, champion, old)
     if dry_run or version is None:
-        return Outcome(decision=decision, version=version.number if version else CANDIDATE, entry=None, page="")
+        return PromotionResult(decision=decision, version=version.number if version else CANDIDATE, move=None, page="")
     _store(decision, version, new, record, registry)
-    entry = None
+    move = None
     if decision.accepted:
         try:
-            entry = registry.promote(
+            move = registry.promote(
                 version.number, expected=champion.number if champion else None, reason=decision.reason
             )
         except (RuntimeError, ConnectionError) as error:
             _correct(registry, version.number, "overtaken" if isinstance(error, RuntimeError) else "not moved")
             raise
-    return Outcome(decision=decision, version=version.number, entry=entry, page=record.page)
+    return PromotionResult(decision=decision, version=version.number, move=move, page=record.page)
 
 
 def _correct(registry: Registry, number: str, word: str) -> None:
@@ -131,7 +130,7 @@ def _correct(registry: Registry, number: str, word: str) -> None:
         )
 
 
-def rollback(config: Config, reason: str) -> Entry:
+def rollback(config: Config, reason: str) -> AliasMove:
     """Make the champion's predecessor the champion again, once its artifact is verified.
 
     Raises:
@@ -159,7 +158,8 @@ def _challenger(config: Config, target: str | None) -> tuple[Version | None, Che
                 f"and was to be scored by {asked['protocol']} at {asked['size']} px: set evaluate.protocol and "
                 f"evaluate.size to those, or promote its checkpoint {tags.get('checkpoint')} as a version of its own"
             )
-        return version, model, RunRecord(config.tracking, model.config, run_id=version.run_id), registry
+        record = RunRecord.of_checkpoint(config.tracking, model.config, run_id=version.run_id)
+        return version, model, record, registry
     checkpoint = checkpoints.load(target or config.run_url)
     asked = _serving(config, checkpoint)
     for version in registry.versions():
@@ -169,8 +169,9 @@ def _challenger(config: Config, target: str | None) -> tuple[Version | None, Che
             except ValueError as error:
                 log.warning("passed over: %s", error)
                 continue
-            return version, model, RunRecord(config.tracking, model.config, run_id=version.run_id), registry
-    return None, checkpoint, RunRecord(config.tracking, checkpoint.config), registry
+            record = RunRecord.of_checkpoint(config.tracking, model.config, run_id=version.run_id)
+            return version, model, record, registry
+    return None, checkpoint, RunRecord.of_checkpoint(config.tracking, checkpoint.config), registry
 
 
 def _serving(config: Config, model: Checkpoint) -> dict[str, str]:
@@ -197,11 +198,8 @@ def _download(registry: Registry, version: Version) -> Checkpoint:
     name = f"version {version.number} of {registry.model}"
     folder = version.source.removeprefix(f"runs:/{version.run_id}/")
     with tempfile.TemporaryDirectory() as place:
-        try:
-            path = registry.mlflow.download_artifacts(version.run_id, folder, place)
-        except (MlflowException, OSError) as error:
-            raise ConnectionError(f"{name}: its artifact cannot be read ({str(error).splitlines()[0]})") from error
-        return package.read(Path(path), sha256=version.tags.get("manifest_sha256", ""), name=name)
+        path = download_artifacts(registry.mlflow, version.run_id, folder, place)
+        return package.read(path, sha256=version.tags.get("manifest_sha256", ""), name=name)
 
 
 def _score(evaluator: Evaluator, config: Config, model: Checkpoint, index: ShardIndex, who: str) -> _Scored:

@@ -20,8 +20,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from pipeline.tracking.client import MlflowClient, MlflowException, TrackingError, mlflow_errors
 
 log = logging.getLogger(__name__)
 Alias = Literal["champion", "challenger", "previous"]
@@ -44,7 +43,7 @@ class Version:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class AliasMove:
     """One move of the champion, for the record."""
 
     action: Literal["promote", "rollback"]
@@ -71,7 +70,7 @@ class Registry:
 
     def register(self, run_id: str, folder: str, *, tags: Mapping[str, str]) -> Version:
         """Make a version of a run's artifact folder, the registered model too where there is none."""
-        with _speaking(self.model):
+        with self._errors():
             with contextlib.suppress(MlflowException):
                 self.mlflow.create_registered_model(self.model)
             made = self.mlflow.create_model_version(
@@ -81,7 +80,7 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """All versions, newest first; none where the model was never registered."""
-        with _speaking(self.model):
+        with self._errors():
             found = self.mlflow.search_model_versions(f"name = '{self.model}'", max_results=1000)
             aliases = self._aliases()
         versions = [_version(v, aliases) for v in found]
@@ -98,7 +97,7 @@ class Registry:
         Raises:
             ValueError: there is no such version.
         """
-        with _speaking(self.model):
+        with self._errors():
             try:
                 found = self.mlflow.get_model_version(self.model, number)
             except MlflowException as error:
@@ -114,16 +113,16 @@ class Registry:
 
     def tag(self, number: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
-        with _speaking(self.model):
+        with self._errors():
             for key, value in tags.items():
                 self.mlflow.set_model_version_tag(self.model, number, key, value[:5000])
 
     def challenge(self, number: str) -> None:
         """Give a version the alias `challenger`."""
-        with _speaking(self.model):
+        with self._errors():
             self.mlflow.set_registered_model_alias(self.model, "challenger", number)
 
-    def promote(self, number: str, *, expected: str | None, reason: str) -> Entry:
+    def promote(self, number: str, *, expected: str | None, reason: str) -> AliasMove:
         """Make a version the champion, if the champion is still the one it was compared with.
 
         Args:
@@ -134,7 +133,7 @@ class Registry:
         Raises:
             RuntimeError: another move is under way, or another champion was made meanwhile.
         """
-        with _speaking(self.model), self._moving() as still_mine:
+        with self._errors(), self._moving() as still_mine:
             champion = self._aliases().get("champion")
             if champion != expected:
                 raise RuntimeError(
@@ -163,7 +162,7 @@ class Registry:
             raise ValueError(f"version {champion} is the first champion of {self.model}: there is none before it")
         return champion, self.get(previous)
 
-    def rollback(self, reason: str, *, expected: str | None = None) -> Entry:
+    def rollback(self, reason: str, *, expected: str | None = None) -> AliasMove:
         """Make the champion's predecessor the champion again.
 
         Args:
@@ -174,7 +173,7 @@ class Registry:
             ValueError: there is no champion, or it has no predecessor.
             RuntimeError: another move is under way, or another champion was made meanwhile.
         """
-        with _speaking(self.model), self._moving() as still_mine:
+        with self._errors(), self._moving() as still_mine:
             champion, previous = self.predecessor()
             if expected not in (None, champion):
                 raise RuntimeError(
@@ -189,26 +188,26 @@ class Registry:
         Raises:
             RuntimeError: a move is under way.
         """
-        with _speaking(self.model), self._moving():
+        with self._errors(), self._moving():
             self._follow()
 
-    def history(self) -> list[Entry]:
+    def history(self) -> list[AliasMove]:
         """Every move of the champion, newest first."""
-        with _speaking(self.model):
+        with self._errors():
             tags = self.mlflow.get_registered_model(self.model).tags
-        entries = [Entry(**json.loads(value)) for key, value in tags.items() if key.startswith(AUDIT)]
-        return sorted(entries, key=lambda entry: entry.at, reverse=True)
+        moves = [AliasMove(**json.loads(value)) for key, value in tags.items() if key.startswith(AUDIT)]
+        return sorted(moves, key=lambda move: move.at, reverse=True)
 
     def _move(
         self, action: Literal["promote", "rollback"], old: str, new: str, reason: str, still_mine: Callable[[], None]
-    ) -> Entry:
-        """Write the entry, set the alias `champion` in one step, then what only follows from it."""
-        entry = Entry(
+    ) -> AliasMove:
+        """Write the move down, set the alias `champion` in one step, then what only follows from it."""
+        move = AliasMove(
             action=action, old=old, new=new, by=_who(), at=datetime.now(UTC).isoformat(), reason=reason[:2000]
         )
-        key = f"{AUDIT}{entry.at.replace('+00:00', 'Z').replace(':', '.')}"
+        key = f"{AUDIT}{move.at.replace('+00:00', 'Z').replace(':', '.')}"
         still_mine()
-        self.mlflow.set_registered_model_tag(self.model, key, json.dumps(asdict(entry)))
+        self.mlflow.set_registered_model_tag(self.model, key, json.dumps(asdict(move)))
         try:
             self.mlflow.set_registered_model_alias(self.model, "champion", new)
         except MlflowException as error:
@@ -225,7 +224,7 @@ class Registry:
                 "the next promote sets them",
                 *(new, self.model, str(error).splitlines()[0]),
             )
-        return entry
+        return move
 
     def _put_back(self, number: str, previous: str | None) -> None:
         """Undo the tag `previous` of a version that did not become champion: once it is one, rollbacks follow it."""
@@ -242,7 +241,7 @@ class Registry:
         try:
             return self._aliases().get("champion", "")
         except MlflowException as again:
-            raise ConnectionError(
+            raise TrackingError(
                 f"MLflow went away while version {new} was made the champion of {self.model} "
                 f"({str(error).splitlines()[0]}): whether it is, `lhrnet models` tells once MLflow is back"
             ) from again
@@ -301,8 +300,11 @@ class Registry:
             if found.last_updated_timestamp - found.creation_timestamp > 1000 * STALE_SECONDS:
                 self.mlflow.delete_registered_model(claim)
 
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
+        return mlflow_errors(f"read or change the registered model {self.model}")
+
     def _aliases_checked(self) -> dict[str, str]:
-        with _speaking(self.model):
+        with self._errors():
             return self._aliases()
 
     def _aliases(self) -> dict[str, str]:
@@ -313,16 +315,6 @@ class Registry:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return {}
             raise
-
-
-@contextlib.contextmanager
-def _speaking(model: str) -> Iterator[None]:
-    """MLflow's errors as one clear line."""
-    try:
-        yield
-    except MlflowException as error:
-        line = str(error).splitlines()[0]
-        raise ConnectionError(f"MLflow's registry of {model} did not answer as it should ({line})") from error
 
 
 def _version(found: Any, aliases: Mapping[str, str]) -> Version:

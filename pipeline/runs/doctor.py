@@ -3,7 +3,6 @@
 The same checks run where the driver is and on a worker, since a policy or a missing key may hit only one of them.
 """
 
-import base64
 import os
 import shutil
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from pipeline.config.tree import Config
 from pipeline.data.index import read_index
 from pipeline.storage import store
+from pipeline.tracking.client import TrackingError, probe
 
 CLOCK_SECONDS = 60.0
 """S3 refuses signatures that are 15 minutes off; leases and logs want better."""
@@ -183,24 +183,12 @@ def _mlflow(uri: str, where: str) -> Finding:
     if not uri.startswith("http"):
         return failed(f"MLFLOW_TRACKING_URI is {uri}", "set it to http://host:port, or tracking.enabled=false")
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10):
-            pass
-        with urllib.request.urlopen(_mlflow_query(uri), timeout=15):
-            pass
-    except urllib.error.HTTPError as error:
-        mends = {401: KEYS_MEND, 403: HOSTS_MEND}
-        return failed(f"{uri} answers {error.code} {error.reason}", mends.get(error.code, MLFLOW_MEND))
+        probe(uri)
+    except TrackingError as error:
+        return failed(f"{uri}: {error}", {401: KEYS_MEND, 403: HOSTS_MEND}.get(error.status, MLFLOW_MEND))
     except (OSError, ValueError, HTTPException) as error:
         return failed(f"{uri} does not answer as MLflow does: {str(error).strip() or repr(error)}", MLFLOW_MEND)
     return Finding(check="mlflow", where=where, ok=True, says=f"{uri} answers, also to the API")
-
-
-def _mlflow_query(uri: str) -> urllib.request.Request:
-    request = urllib.request.Request(f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1")
-    if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
-        words = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
-        request.add_header("Authorization", f"Basic {base64.b64encode(words.encode()).decode()}")
-    return request
 
 
 def _clock(needs: Needs, where: str) -> Finding:

@@ -27,7 +27,7 @@ from pipeline.runs.driver import Summary, opened, summary
 from pipeline.runs.loop import Outcome, Report, train
 from pipeline.storage import store
 from pipeline.tracking.mlflow_run import TrackedRun
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.tracker import start_tracker
 from pipeline.training.step_plan import usable_workers
 from pipeline.training.stepper import HopelessError
 
@@ -173,7 +173,7 @@ def work(
     tracked = TrackedRun(**payload["tracked"]) if payload["tracked"] and world.first else None
     notice = Notice(config.run_url, payload["lease"] if world.first else 0)
     try:
-        with Tracker(tracked, config.tracking.spool) as tracker:
+        with start_tracker(tracked, config.tracking.spool) as tracker:
             outcome = train(config, world=world, tracker=tracker, stop=notice, report=report)
     finally:
         notice.close()

@@ -21,15 +21,14 @@ from pipeline.config.tree import Config
 from pipeline.data.order import Cursor
 from pipeline.data.prefetch import feed
 from pipeline.data.stream import TrainStream
-from pipeline.evaluation.outputs import jpeg
-from pipeline.evaluation.pictures import fixed_samples, picture_grid
+from pipeline.evaluation.pictures import fixed_samples, jpeg, picture_grid
 from pipeline.evaluation.validate import validate
 from pipeline.runs import state
 from pipeline.runs.initial_weights import start_from
 from pipeline.tracking.gauges import Gauges
-from pipeline.tracking.monitor import Clock, Watch
+from pipeline.tracking.monitor import Clock, Monitor
 from pipeline.tracking.progress import Progress
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.tracker import NullTracker
 from pipeline.training.optimiser import learning_rate
 from pipeline.training.step_plan import StepPlan, plan_steps
 from pipeline.training.stepper import Stepper, timed
@@ -67,7 +66,7 @@ def train(
     config: Config,
     *,
     world: World | None = None,
-    tracker: Tracker | None = None,
+    tracker: NullTracker | None = None,
     stop: Callable[[], bool] = lambda: False,
     report: Report = lambda metrics: None,
 ) -> Outcome:
@@ -95,12 +94,12 @@ class Run:
         config: Config,
         *,
         world: World | None = None,
-        tracker: Tracker | None = None,
+        tracker: NullTracker | None = None,
         report: Report = lambda metrics: None,
     ) -> None:
         self.config, self.report = config, report
         self.world = world = world or World()
-        self.tracker = tracker or Tracker(None, "")
+        self.tracker = tracker or NullTracker()
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
         self.stream = TrainStream(
@@ -148,7 +147,7 @@ class Run:
         leaving = False
         gauges = Gauges(self.config.name) if self.world.first else None
         ap = self.metrics.get("val/ap", float("nan"))
-        watched = Watch(self.tracker, progress, global_batch=batch, device=self.world.device, gauges=gauges, ap=ap)
+        watched = Monitor(self.tracker, progress, global_batch=batch, device=self.world.device, gauges=gauges, ap=ap)
         with watched as watch:
             if self.done < self.plan.total:
                 leaving = self.steps(watch, stop)
@@ -164,7 +163,7 @@ class Run:
             self.cursor = state.restore(saved, self.stepper, self.config)
             self.done, self.metrics = saved.step, dict(saved.training.get("validated", saved.metrics))
 
-    def steps(self, watch: Watch, stop: Callable[[], bool]) -> bool:
+    def steps(self, watch: Monitor, stop: Callable[[], bool]) -> bool:
         """Go on to the end; whether the run leaves before it."""
         vote, clock = Vote(self.world), Clock()
         batches = timed(feed(self.stream.batches(self.cursor), self.world.device), self.stepper.stopwatch)
@@ -190,7 +189,7 @@ class Run:
             clock.lap()
         raise AssertionError("the stream has no end")
 
-    def _validate(self, watch: Watch) -> None:
+    def _validate(self, watch: Monitor) -> None:
         average = self.stepper.average
         self.judge.load_state_dict(average.weights() if average else self.stepper.network.state_dict())
         _from_first_worker(self.judge, self.world)
@@ -223,7 +222,7 @@ class Run:
                 )
             )
 
-    def _outcome(self, watch: Watch, begun: int, *, finished: bool) -> Outcome:
+    def _outcome(self, watch: Monitor, begun: int, *, finished: bool) -> Outcome:
         entries = checkpoint.listing(self.config.run_url) if self.world.first else []
         best = max(entries, key=lambda entry: (entry.ap, entry.step), default=None)
         batch = self.config.train.global_batch

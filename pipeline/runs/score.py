@@ -19,12 +19,12 @@ from pipeline.data.index import ShardIndex, read_index
 from pipeline.evaluation import evaluate as scoring
 from pipeline.evaluation import outputs, submission
 from pipeline.evaluation.evaluate import Evaluation, describe_data, describe_protocol
-from pipeline.evaluation.outputs import RunRecord
 from pipeline.evaluation.predictions import predict_split
 from pipeline.evaluation.report.findings import gather
 from pipeline.evaluation.report.report import build, remove_stale
 from pipeline.storage import store
 from pipeline.tracking.progress import Progress
+from pipeline.tracking.record import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +199,7 @@ def submit(
 
 def _record(config: Config, checkpoint: Checkpoint) -> RunRecord | None:
     """The checkpoint's run in MLflow; found before the work starts, so that a server that is away costs none."""
-    return RunRecord(config.tracking, checkpoint.config) if config.tracking.enabled else None
+    return RunRecord.of_checkpoint(config.tracking, checkpoint.config) if config.tracking.enabled else None
 
 
 def _evaluated(config: Config, checkpoint: Checkpoint, index: ShardIndex, label: str) -> Evaluation:

@@ -14,10 +14,10 @@ from pipeline.evaluation.evaluate import count
 from pipeline.search.figure import picture
 from pipeline.search.latency import NetworkLatency, network_latency
 from pipeline.search.markdown import page
-from pipeline.search.record import Record
+from pipeline.search.record import TrialRecord
 from pipeline.search.table import Cost, Row, best_at, choose, gains, rows
 from pipeline.search.trial import record_config, search_url, with_setting
-from pipeline.search.trial_runs import Children
+from pipeline.search.trial_runs import TrialRuns
 from pipeline.storage import store
 from pipeline.tracking.progress import track
 
@@ -42,14 +42,14 @@ class Answer:
 
 
 def answer(
-    config: Config, records: Sequence[Record], children: Children, *, cuda: bool, stay: Callable[[], None]
+    config: Config, records: Sequence[TrialRecord], trial_runs: TrialRuns, *, cuda: bool, stay: Callable[[], None]
 ) -> Answer:
     """Sum a search up.
 
     Args:
         config: the search's.
         records: its trials.
-        children: their runs, which are told the latency.
+        trial_runs: their runs, which are told the latency.
         cuda: whether trials ran on GPUs.
         stay: raises where the search is to leave; asked while latency is measured, which may wait for a free worker.
 
@@ -97,12 +97,12 @@ def answer(
     for name, data in files.items():
         store.write_bytes(store.join(folder, name), data)
     for record in records:
-        children.settle(record, latency_ms=costs[record.name].latency_ms if record.name in costs else None)
+        trial_runs.settle(record, latency_ms=costs[record.name].latency_ms if record.name in costs else None)
     figures = {"trials": float(len(records))}
     if chosen and chosen.ap:
         figures |= {"ap": chosen.ap.mean, "macs": float(chosen.cost.macs), "params": float(chosen.cost.params)}
-    children.answer(files, figures)
-    mlflow = children.parent.page if children.parent else ""
+    trial_runs.log_answer(files, figures)
+    mlflow = trial_runs.parent.page if trial_runs.parent else ""
     return Answer(page=text, summary=summary, folder=folder, files=tuple(files), mlflow=mlflow)
 
 
@@ -114,7 +114,7 @@ def chosen_yaml(config: Config, setting: Setting) -> str:
     return f"# lhrnet train -c chosen.yaml\n#\n# What the search {config.name} chose.\n\n{whole.yaml()}"
 
 
-def _costs(config: Config, records: Sequence[Record], cuda: bool, stay: Callable[[], None]) -> dict[str, Cost]:
+def _costs(config: Config, records: Sequence[TrialRecord], cuda: bool, stay: Callable[[], None]) -> dict[str, Cost]:
     """What each trial's network takes, of those that have one. Each network is measured once, on a worker, while
     nothing else of the search runs."""
     configs = {record.name: record_config(config.tree(), record) for record in records}

@@ -7,29 +7,29 @@ from typing import Any
 
 from ray.tune import Callback, Stopper
 
-from pipeline.search.record import Record, Records, Seen, State
+from pipeline.search.record import Seen, State, TrialRecord, TrialRecords
 from pipeline.search.trial import ENDED, METRIC, PROGRESS, trial_name
-from pipeline.search.trial_runs import Children
+from pipeline.search.trial_runs import TrialRuns
 from pipeline.tracking.progress import Progress
 
 log = logging.getLogger(__name__)
 
 
-class Watch(Callback):  # type: ignore[misc]  # Ray has no types
+class TuneCallbacks(Callback):  # type: ignore[misc]  # Ray has no types
     """Ray Tune tells it of every trial.
 
     Args:
         name: the search's.
         records: where trials are written down.
-        children: their runs in MLflow.
+        trial_runs: their runs in MLflow.
         progress: counts trials that are over.
         stopping: whether the search was asked to leave; what ends then is not over.
     """
 
     def __init__(
-        self, name: str, records: Records, children: Children, progress: Progress, stopping: Callable[[], bool]
+        self, name: str, records: TrialRecords, trial_runs: TrialRuns, progress: Progress, stopping: Callable[[], bool]
     ) -> None:
-        self.name, self.records, self.children, self.progress = name, records, children, progress
+        self.name, self.records, self.trial_runs, self.progress = name, records, trial_runs, progress
         self.stopping = stopping
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -73,20 +73,20 @@ class Watch(Callback):  # type: ignore[misc]  # Ray has no types
         """Nothing: Tune pickles its settings, and nobody reads them back."""
         return {}
 
-    def _record(self, trial: Any) -> Record:
+    def _record(self, trial: Any) -> TrialRecord:
         given = dict(trial.config["trial"])
         seed = int(given.pop("seed"))
         name = trial_name(self.name, given, seed)
         known = self.records.by_name.get(name)
         if known is None:
-            known = Record(name=name, setting=given, seed=seed, order=len(self.records.by_name))
+            known = TrialRecord(name=name, setting=given, seed=seed, order=len(self.records.by_name))
             self.records.write(known)
         return known
 
-    def _over(self, record: Record, state: State) -> None:
+    def _over(self, record: TrialRecord, state: State) -> None:
         record = replace(record, state=state)
         self.records.write(record)
-        self.children.settle(record)
+        self.trial_runs.settle(record)
         says = {"finished": f"AP {record.ap:.3f}", "pruned": f"AP {record.ap:.3f} at step {record.step:,}"}
         note = f"{record.name} {state}, {says.get(state, record.error)}"
         self.progress.advance(1, note)
@@ -112,5 +112,5 @@ class Leave(Stopper):  # type: ignore[misc]  # Ray has no types
         return self.asked()
 
     def __getstate__(self) -> dict[str, Any]:
-        """As `Watch`'s."""
+        """As `TuneCallbacks`'s."""
         return {}

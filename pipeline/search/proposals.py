@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from pipeline.config.search_space import Range, SearchConfig, Setting, label
-from pipeline.search.record import Record
+from pipeline.search.record import TrialRecord
 from pipeline.search.trial import METRIC
 
 
@@ -56,7 +56,7 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         ValueError: Optuna is not installed.
     """
 
-    def __init__(self, config: SearchConfig, *, seed: int, known: Sequence[Record] = ()) -> None:
+    def __init__(self, config: SearchConfig, *, seed: int, known: Sequence[TrialRecord] = ()) -> None:
         super().__init__(metric=METRIC, mode="max")
         need_optuna()
         import optuna

@@ -27,7 +27,7 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class TrialRecord:
     """A trial: what it tried and what came of it."""
 
     name: str
@@ -55,7 +55,7 @@ class Record:
         """Whether it is not run again: finished or ended early. One that failed is tried again by the next command."""
         return self.state in ("finished", "pruned")
 
-    def saw(self, seen: Seen) -> "Record":
+    def saw(self, seen: Seen) -> "TrialRecord":
         """With one validation more; one that is repeated after a restart counts once."""
         if self.seen and seen.step <= self.seen[-1].step:
             return self
@@ -63,7 +63,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Records:
+class TrialRecords:
     """All records of a search.
 
     Args:
@@ -71,10 +71,10 @@ class Records:
     """
 
     url: str
-    by_name: dict[str, Record] = field(default_factory=dict)
+    by_name: dict[str, TrialRecord] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, url: str) -> "Records":
+    def read(cls, url: str) -> "TrialRecords":
         """What an earlier attempt left.
 
         Raises:
@@ -90,7 +90,7 @@ class Records:
         return found
 
     @staticmethod
-    def read_one(url: str, name: str) -> Record | None:
+    def read_one(url: str, name: str) -> TrialRecord | None:
         """What is known of one trial, also while others are written: a folder is not listed.
 
         Raises:
@@ -102,12 +102,12 @@ class Records:
         except FileNotFoundError:
             return None
 
-    def write(self, record: Record) -> None:
+    def write(self, record: TrialRecord) -> None:
         """Keep a record, in memory and in storage."""
         self.by_name[record.name] = record
         store.write_bytes(_place(self.url, record.name), json.dumps(asdict(record), indent=1).encode())
 
-    def in_order(self) -> list[Record]:
+    def in_order(self) -> list[TrialRecord]:
         """All of them, as the search began them."""
         return sorted(self.by_name.values(), key=lambda record: (record.order, record.name))
 
@@ -116,9 +116,9 @@ def _place(url: str, name: str) -> str:
     return store.join(url, "records", f"{name}.json")
 
 
-def _read(place: str) -> Record:
+def _read(place: str) -> TrialRecord:
     try:
-        return TypeAdapter(Record).validate_json(store.read_bytes(place))
+        return TypeAdapter(TrialRecord).validate_json(store.read_bytes(place))
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])

@@ -12,7 +12,7 @@ from lhrnet.network.profile import Profile
 from pipeline.config.search_space import CEM_KEY, R, Setting, other_keys
 from pipeline.evaluation.gate import GateConfig
 from pipeline.search.paper import PAPER, Printed
-from pipeline.search.record import Record
+from pipeline.search.record import TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,14 +129,14 @@ def _key(setting: Setting, but: str = "") -> str:
     return json.dumps({key: value for key, value in setting.items() if key != but}, sort_keys=True)
 
 
-def rows(records: Sequence[Record], costs: Mapping[str, Cost]) -> list[Row]:
+def rows(records: Sequence[TrialRecord], costs: Mapping[str, Cost]) -> list[Row]:
     """A row for each setting, the largest network first.
 
     Args:
         records: all trials.
         costs: by the name of each trial.
     """
-    groups: dict[str, list[Record]] = {}
+    groups: dict[str, list[TrialRecord]] = {}
     for record in records:
         groups.setdefault(_key(record.setting), []).append(record)
     found = []

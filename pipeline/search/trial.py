@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.config.search_space import Setting, label
 from pipeline.config.tree import NAME, Config, override, parse
-from pipeline.search.record import Record, Records
+from pipeline.search.record import TrialRecord, TrialRecords
 from pipeline.storage import store
 
 METRIC = "ap"
@@ -18,7 +18,7 @@ ENDED = "ended"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class TrialJob:
     """What all trials share; plain values, so that it can be handed to them."""
 
     tree: Mapping[str, Any]
@@ -73,7 +73,7 @@ def with_setting(tree: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
     return result
 
 
-def record_config(tree: Mapping[str, Any], record: Record) -> Config | None:
+def record_config(tree: Mapping[str, Any], record: TrialRecord) -> Config | None:
     """The config of a trial that was begun; none where its setting is what it failed by, as a proposal's may be.
 
     Raises:
@@ -87,7 +87,7 @@ def record_config(tree: Mapping[str, Any], record: Record) -> Config | None:
         return None
 
 
-def run_trial(setting: dict[str, Any], job: Job) -> None:
+def run_trial(setting: dict[str, Any], job: TrialJob) -> None:
     """What Ray Tune calls, in a process of its own: train, tell every validation and the end.
 
     A trial that an earlier attempt of the search has seen to its end only says again what it said, so that whoever
@@ -100,7 +100,7 @@ def run_trial(setting: dict[str, Any], job: Job) -> None:
     seed = int(given.pop("seed"))
     begun = time.monotonic()
     base = parse(job.tree)
-    known = Records.read_one(search_url(base), trial_name(base.name, given, seed))
+    known = TrialRecords.read_one(search_url(base), trial_name(base.name, given, seed))
     for seen in known.seen if known else ():
         tune.report({METRIC: seen.ap, PROGRESS: seen.part, "step": seen.step})
     if known and known.over:

@@ -1,38 +1,30 @@
-"""The search in MLflow: one run for the whole, below it one for each trial, each closed whatever ended it.
+"""The runs of a search in MLflow: one for the whole, below it one for each trial, each closed whatever ended it.
 
-A trial's run is made and closed by its own driver. One that was ended early or died could not close its own, one that
-failed early may not have any: so the search looks after all of them, by their identity.
+A trial's run is created and closed by its own driver. One that was ended early or died could not close its own, one
+that failed early may not have any: so the search looks after all of them, by their identity.
 """
 
 import logging
-import tempfile
-import time
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Literal
-
-from mlflow import MlflowClient
-from mlflow.entities import Metric
-from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from collections.abc import Mapping
 
 from pipeline.config.search_space import CEM_KEY, R
 from pipeline.config.tree import Config
 from pipeline.data.index import index_bytes, read_index
 from pipeline.evaluation.evaluate import count
 from pipeline.runs.driver import provenance
-from pipeline.search.record import Record
+from pipeline.search.record import TrialRecord
 from pipeline.search.trial import record_config, search_url, trials_url
 from pipeline.storage import store
 from pipeline.tracking import mlflow_run
-from pipeline.tracking.mlflow_run import TrackedRun
+from pipeline.tracking.client import MlflowClient, TrackingError
+from pipeline.tracking.mlflow_run import Status, TrackedRun
+from pipeline.tracking.record import RunRecord
 
 log = logging.getLogger(__name__)
-Status = Literal["FINISHED", "FAILED", "KILLED"]
 STATUS: Mapping[str, Status] = {"finished": "FINISHED", "pruned": "KILLED", "running": "KILLED", "failed": "FAILED"}
 
 
-class Children:
+class TrialRuns:
     """The runs of a search.
 
     Args:
@@ -62,7 +54,7 @@ class Children:
         """Id of the search's run; empty where nothing is tracked."""
         return self.parent.run_id if self.parent else ""
 
-    def settle(self, record: Record, *, latency_ms: float | None = None) -> bool:
+    def settle(self, record: TrialRecord, *, latency_ms: float | None = None) -> bool:
         """Close a trial's run with what it came to.
 
         Args:
@@ -99,52 +91,30 @@ class Children:
                 figures["ap"] = record.ap
             if latency_ms is not None:
                 figures["latency_ms"] = latency_ms
-            self._metrics(run, figures, record.step)
-        except (MlflowException, OSError) as error:
-            log.warning("MLflow was not told of the end of %s: %s", record.name, str(error).splitlines()[0])
+            RunRecord(self.mlflow, run).metrics(figures, record.step)
+        except TrackingError as error:
+            log.warning("the end of %s is not in MLflow: %s", record.name, error)
             return False
         return mlflow_run.close_run(run, STATUS[record.state])
 
-    def answer(self, files: Mapping[str, bytes], figures: Mapping[str, float]) -> None:
+    def log_answer(self, files: Mapping[str, bytes], figures: Mapping[str, float]) -> None:
         """Log the answer with the search's run, in the place of what an earlier answer left there.
 
         Raises:
-            ConnectionError: the server or its store took it not.
+            TrackingError: the server or its store did not take it.
         """
         if self.mlflow is None or self.parent is None:
             return
-        with tempfile.TemporaryDirectory() as folder:
-            for name, data in files.items():
-                (Path(folder) / name).write_bytes(data)
-            try:
-                self._metrics(self.parent, figures, 0)
-                self.mlflow.log_artifacts(self.parent.run_id, folder, "answer")
-                self._remove("answer", but=files)
-            except (MlflowException, OSError) as error:
-                raise ConnectionError(
-                    f"MLflow took no answer of {self.config.name} ({str(error).splitlines()[0]}): it lies in storage, "
-                    "and the same command logs it again"
-                ) from error
-
-    def _remove(self, folder: str, *, but: Collection[str]) -> None:
-        assert self.mlflow is not None
-        assert self.parent is not None
-        kept = {f"{folder}/{name}" for name in but}
-        stale = [file.path for file in self.mlflow.list_artifacts(self.parent.run_id, folder) if file.path not in kept]
-        if stale:
-            place = self.mlflow.get_run(self.parent.run_id).info.artifact_uri
-            # a client has no public way to remove one file of a run
-            repository = get_artifact_repository(place, tracking_uri=self.parent.uri)
-            for path in stale:
-                repository.delete_artifacts(path)
+        record = RunRecord(self.mlflow, self.parent)
+        try:
+            record.metrics(figures, 0)
+            record.artifacts("answer", files, replace=True)
+        except TrackingError as error:
+            raise TrackingError(
+                f"{error}; the answer of {self.config.name} is in storage, and the same command logs it again"
+            ) from error
 
     def close(self, status: Status) -> None:
         """End the search's run."""
         if self.parent:
             mlflow_run.close_run(self.parent, status)
-
-    def _metrics(self, run: TrackedRun, figures: Mapping[str, float], step: int) -> None:
-        assert self.mlflow is not None
-        now = time.time_ns() // 1_000_000
-        rows = [Metric(name, float(value), now, step) for name, value in figures.items()]
-        self.mlflow.log_batch(run.run_id, metrics=rows)

@@ -23,9 +23,9 @@ from pipeline.data.index import read_index
 from pipeline.data.order import check_parts
 from pipeline.runs import launch
 from pipeline.search.answer import Answer, answer
-from pipeline.search.record import Records
-from pipeline.search.trial import METRIC, PROGRESS, Job, run_trial, search_url, trial_config, trial_name
-from pipeline.search.trial_runs import Children
+from pipeline.search.record import TrialRecords
+from pipeline.search.trial import METRIC, PROGRESS, TrialJob, run_trial, search_url, trial_config, trial_name
+from pipeline.search.trial_runs import TrialRuns
 from pipeline.storage import store
 from pipeline.tracking.progress import Progress
 from pipeline.training.step_plan import plan_steps
@@ -76,10 +76,10 @@ def search(config: Config) -> Answer:
         trials=count(config, trials),
     )
     with Lease(search_url(config)):
-        records = Records.read(search_url(config))
+        records = TrialRecords.read(search_url(config))
         same_question(config, records)
         store.write_bytes(store.join(search_url(config), "config.yaml"), config.yaml().encode())
-        children = Children(config)
+        trial_runs = TrialRuns(config)
         status: Any = "FAILED"
         with asked_to_leave() as leaving:  # whatever comes of it, its runs in MLflow are closed
 
@@ -92,9 +92,9 @@ def search(config: Config) -> Answer:
                     )
 
             try:
-                _run(config, trials, records, children, at_once, leaving)
+                _run(config, trials, records, trial_runs, at_once, leaving)
                 stay()
-                found = answer(config, records.in_order(), children, cuda=gpus, stay=stay)
+                found = answer(config, records.in_order(), trial_runs, cuda=gpus, stay=stay)
                 status = "FINISHED"
                 return found
             except BaseException as error:
@@ -103,11 +103,11 @@ def search(config: Config) -> Answer:
             finally:
                 for record in records.in_order():
                     if record.state == "running":
-                        children.settle(record)
-                children.close(status)
+                        trial_runs.settle(record)
+                trial_runs.close(status)
 
 
-def same_question(config: Config, records: Records) -> None:
+def same_question(config: Config, records: TrialRecords) -> None:
     """Refuse to go on with a search whose trials so far were trained otherwise: one table holds what is alike.
 
     What is tried may be another, so that a search can be widened.
@@ -191,15 +191,15 @@ def count(config: Config, trials: Sequence[Trial]) -> int:
 def _run(
     config: Config,
     trials: Sequence[Trial],
-    records: Records,
-    children: Children,
+    records: TrialRecords,
+    trial_runs: TrialRuns,
     at_once: int,
     leaving: threading.Event,
 ) -> None:
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    from pipeline.search.callbacks import Leave, Watch
+    from pipeline.search.callbacks import Leave, TuneCallbacks
     from pipeline.search.proposals import Proposals
 
     asha = None
@@ -226,7 +226,7 @@ def _run(
     with Progress(whole, f"search {config.name}, {at_once} at a time", "trials", done=before) as progress:
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(run_trial, job=Job(tree=config.tree(), parent=children.parent_id)),
+                tune.with_parameters(run_trial, job=TrialJob(tree=config.tree(), parent=trial_runs.parent_id)),
                 {"CPU": DRIVER_CPUS},
             ),
             param_space=space,
@@ -245,7 +245,7 @@ def _run(
                 storage_path=os.path.join(tempfile.gettempdir(), "lhrnet-ray"),
                 # only a trial's process that dies with its node raises anything
                 failure_config=tune.FailureConfig(max_failures=config.train.max_failures),
-                callbacks=[Watch(config.name, records, children, progress, leaving.is_set)],
+                callbacks=[TuneCallbacks(config.name, records, trial_runs, progress, leaving.is_set)],
                 stop=Leave(leaving.is_set),
                 verbose=0,
             ),

@@ -1,22 +1,25 @@
-"""The one place that talks to MLflow about runs: finding the server, making a run, taking it up again, ending it.
+"""A run in MLflow: finding the server, creating a run, resuming it, ending it.
 
-These calls are made by a driver before and after the work, and fail with a clear error. What is logged during the
-work goes through `pipeline.tracking.tracker`, which never fails and never waits.
+A driver makes these calls before and after the work, and they fail with a clear error. What is logged during the work
+goes through `pipeline.tracking.tracker`, which never fails and never waits.
 """
 
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any, Literal
 
-from mlflow import MlflowClient
-from mlflow.entities import Param, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Param, Run, RunTag
+
+from pipeline.tracking.client import MlflowClient, MlflowException, ask_health, client, mlflow_errors
 
 IDENTITY = "lhrnet.run"
-REQUEST_SECONDS = 8
+"""Tag that says which run it is, whatever its name and id."""
+PARAMS_PER_REQUEST = 90
+"""MLflow takes at most 100 in one request."""
+LONGEST_TAG = 5000
+Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,10 @@ class TrackedRun:
 
 
 def connect(config: TrackingConfig) -> MlflowClient:
-    """A client of a server that answers.
+    """Connect to the server that the settings or the environment name.
+
+    Returns:
+        A client of a server that answers.
 
     Raises:
         ValueError: no address is set.
@@ -61,21 +67,13 @@ def connect(config: TrackingConfig) -> MlflowClient:
         )
     if uri.startswith("http"):
         try:
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
-                pass
-        except (urllib.error.URLError, OSError) as error:
+            ask_health(uri)
+        except (OSError, ValueError, HTTPException) as error:
             raise ConnectionError(
                 f"MLflow at {uri} does not answer ({error}): start it, set tracking.uri to where it is, "
                 "or train without it by tracking.enabled=false"
             ) from error
     return client(uri)
-
-
-def client(uri: str) -> MlflowClient:
-    """A client whose requests give up after seconds, not after MLflow's default of many minutes."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    return MlflowClient(tracking_uri=uri)
 
 
 def experiment_id(mlflow: MlflowClient, name: str) -> str:
@@ -91,6 +89,40 @@ def experiment_id(mlflow: MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
+def find_run(mlflow: MlflowClient, experiment: str, identity: str) -> TrackedRun | None:
+    """The run of an identity in the experiment of a name; None where there is none. Creates nothing.
+
+    Raises:
+        TrackingError: the server did not answer.
+    """
+    with mlflow_errors("look up a run"):
+        known = mlflow.get_experiment_by_name(experiment)
+        run = _run_of(mlflow, known.experiment_id, identity) if known else None
+        return _tracked(mlflow, run) if run else None
+
+
+def known_run(mlflow: MlflowClient, run_id: str) -> TrackedRun:
+    """The run of an id.
+
+    Raises:
+        TrackingError: there is none, or the server did not answer.
+    """
+    with mlflow_errors(f"look up run {run_id}"):
+        return _tracked(mlflow, mlflow.get_run(run_id))
+
+
+def create_ended_run(mlflow: MlflowClient, *, experiment: str, name: str, identity: str) -> TrackedRun:
+    """Create a run that nothing works on: for results of a training that was not tracked.
+
+    Raises:
+        TrackingError: the server did not take it.
+    """
+    with mlflow_errors(f"create run {name}"):
+        run = _create(mlflow, experiment_id(mlflow, experiment), name, identity)
+        mlflow.set_terminated(run.info.run_id)
+        return _tracked(mlflow, run)
+
+
 def open_run(
     mlflow: MlflowClient,
     *,
@@ -101,70 +133,68 @@ def open_run(
     tags: Mapping[str, str] | None = None,
     parent: str = "",
 ) -> TrackedRun:
-    """Make a run, or take up the one with the same identity.
+    """Create a run, or resume the one with the same identity.
 
-    Parameters are written once. Where a run is taken up with other values, those are kept as tags `changed.<key>`,
+    Parameters are written once. Where a run is resumed with other values, those are kept as tags `changed.<key>`,
     because MLflow refuses to change a parameter.
 
     Args:
         mlflow: from `connect`.
         experiment: name of the experiment.
         name: what people read in MLflow.
-        identity: what makes it the same run, e.g. the address of its folder.
+        identity: what makes it the same run, e.g. the URL of its folder.
         params: the resolved config, flat.
         tags: set in either case.
         parent: id of the run it is shown under.
 
     Raises:
-        ConnectionError: the server went away meanwhile, or refused it.
+        TrackingError: the server went away meanwhile, or refused it.
     """
-    try:
-        return _open_run(mlflow, experiment, name, identity, params, tags, parent)
-    except MlflowException as error:
-        raise ConnectionError(
-            f"MLflow at {mlflow.tracking_uri} did not take the run {name} ({str(error)[:200]}); try again, or train "
-            "without it by tracking.enabled=false"
-        ) from error
+    remedy = "try again, or train without it by tracking.enabled=false"
+    with mlflow_errors(f"open the run {name} at {mlflow.tracking_uri}", remedy):
+        place = experiment_id(mlflow, experiment)
+        values = {key: str(value) for key, value in params.items()}
+        run = _run_of(mlflow, place, identity)
+        if run:
+            mlflow.update_run(run.info.run_id, status="RUNNING")
+            old = run.data.params
+            changed = {f"changed.{key}": value for key, value in values.items() if old.get(key, value) != value}
+            values = {key: value for key, value in values.items() if key not in old}
+            tags = {**(tags or {}), **changed}
+        else:
+            run = _create(mlflow, place, name, identity, parent)
+        entries = [Param(key, value) for key, value in values.items()]
+        for start in range(0, len(entries), PARAMS_PER_REQUEST):
+            mlflow.log_batch(run.info.run_id, params=entries[start : start + PARAMS_PER_REQUEST])
+        if tags:
+            cut = [RunTag(key, value[:LONGEST_TAG]) for key, value in tags.items()]
+            mlflow.log_batch(run.info.run_id, tags=cut)
+        return _tracked(mlflow, run)
 
 
-def _open_run(
-    mlflow: MlflowClient,
-    experiment: str,
-    name: str,
-    identity: str,
-    params: Mapping[str, Any],
-    tags: Mapping[str, str] | None,
-    parent: str,
-) -> TrackedRun:
-    experiment = experiment_id(mlflow, experiment)
-    quoted = identity.replace("'", "")
-    found = mlflow.search_runs([experiment], f"tags.`{IDENTITY}` = '{quoted}'", max_results=1)
-    values = {key: str(value) for key, value in params.items()}
-    if found:
-        run = found[0]
-        mlflow.update_run(run.info.run_id, status="RUNNING")
-        old = run.data.params
-        values, changed = (
-            {key: value for key, value in values.items() if key not in old},
-            {f"changed.{key}": value for key, value in values.items() if old.get(key, value) != value},
-        )
-        tags = {**(tags or {}), **changed}
-    else:
-        own = {IDENTITY: quoted, **({"mlflow.parentRunId": parent} if parent else {})}
-        run = mlflow.create_run(experiment, run_name=name, tags=own)
-    run_id = run.info.run_id
-    entries = [Param(key, value) for key, value in values.items()]
-    for start in range(0, len(entries), 90):
-        mlflow.log_batch(run_id, params=entries[start : start + 90])
-    if tags:
-        mlflow.log_batch(run_id, tags=[RunTag(key, value[:5000]) for key, value in tags.items()])
-    return TrackedRun(uri=str(mlflow.tracking_uri), experiment_id=experiment, run_id=run_id)
-
-
-def close_run(run: TrackedRun, status: Literal["FINISHED", "FAILED", "KILLED"]) -> bool:
+def close_run(run: TrackedRun, status: Status) -> bool:
     """End a run. False where the server could not be told: by then the work is done, and that is no reason to fail."""
     try:
         client(run.uri).set_terminated(run.run_id, status)
     except (MlflowException, OSError):
         return False
     return True
+
+
+def _run_of(mlflow: MlflowClient, experiment: str, identity: str) -> Run | None:
+    found = mlflow.search_runs([experiment], f"tags.`{IDENTITY}` = '{_quotable(identity)}'", max_results=1)
+    return found[0] if found else None
+
+
+def _create(mlflow: MlflowClient, experiment: str, name: str, identity: str, parent: str = "") -> Run:
+    tags = {IDENTITY: _quotable(identity), **({"mlflow.parentRunId": parent} if parent else {})}
+    return mlflow.create_run(experiment, run_name=name, tags=tags)
+
+
+def _quotable(identity: str) -> str:
+    """As it stands in a tag and in a search, whose language has no way to write a quote within a text."""
+    return identity.replace("'", "")
+
+
+def _tracked(mlflow: MlflowClient, run: Run) -> TrackedRun:
+    return TrackedRun(uri=str(mlflow.tracking_uri), experiment_id=str(run.info.experiment_id), run_id=run.info.run_id)

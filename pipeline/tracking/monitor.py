@@ -11,7 +11,7 @@ import torch
 
 from pipeline.tracking.gauges import Gauges
 from pipeline.tracking.progress import Progress
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.tracker import NullTracker
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ STUCK_PUSH = 0.3
 STUCK_AFTER = 400
 
 
-class Watch:
+class Monitor:
     """Reports of one worker; silent on all but the first.
 
     Args:
@@ -34,7 +34,7 @@ class Watch:
 
     def __init__(
         self,
-        tracker: Tracker,
+        tracker: NullTracker,
         progress: Progress | None,
         *,
         global_batch: int,

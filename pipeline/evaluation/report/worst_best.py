@@ -21,7 +21,7 @@ from pipeline.checkpoints.checkpoint import Checkpoint, build_network
 from pipeline.data.index import read_index
 from pipeline.data.samples import read_images
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.evaluation.outputs import jpeg
+from pipeline.evaluation.pictures import jpeg
 
 Image = NDArray[np.uint8]
 Kind = Literal["worst", "best", "maps"]

@@ -25,16 +25,16 @@ from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.config.tree import Config, parse
 from pipeline.data.index import ShardIndex, read_index, truth
 from pipeline.evaluation.evaluate import Evaluation, count, describe_data, describe_protocol
-from pipeline.evaluation.outputs import RunRecord
 from pipeline.evaluation.predictions import Latency, Predictions
 from pipeline.evaluation.worker import EvaluateConfig
-from pipeline.release.promotion import Outcome, promote, rollback
+from pipeline.release.promotion import PromotionResult, promote, rollback
 from pipeline.release.registry import Registry
 from pipeline.runs.driver import revision
 from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding.plan import make_plans
 from pipeline.sharding.write import write_split
 from pipeline.tracking.mlflow_run import open_run
+from pipeline.tracking.record import RunRecord
 
 MODEL = ModelConfig(r=-4, input_size=64)
 
@@ -112,7 +112,7 @@ def _evaluate(
     )
 
 
-def _promote(config: Config, target: str | None = None, **options: Any) -> Outcome:
+def _promote(config: Config, target: str | None = None, **options: Any) -> PromotionResult:
     return promote(config, target, evaluator=options.pop("evaluator", _evaluate), **options)
 
 
@@ -121,7 +121,7 @@ def _nobody_passes(config: Config) -> Config:
 
 
 def _registry(config: Config) -> Registry:
-    return Registry(RunRecord(config.tracking, config.tree()).mlflow, config.gate.model)
+    return Registry(RunRecord.of_checkpoint(config.tracking, config.tree()).mlflow, config.gate.model)
 
 
 def _champion(config: Config) -> str | None:
@@ -164,10 +164,10 @@ def test_a_better_model_takes_the_place_and_a_worse_one_does_not(config: Config)
     _checkpoint(config, 1, shift=3.0)
     _promote(config)
     better = _promote(config, _checkpoint(config, 2, shift=0.5))
-    assert better.entry is not None
-    assert (better.entry.old, better.entry.new) == ("1", "2")
+    assert better.move is not None
+    assert (better.move.old, better.move.new) == ("1", "2")
     worse = _promote(config, _checkpoint(config, 3, shift=3.0))
-    assert worse.entry is None
+    assert worse.move is None
     assert not worse.decision.accepted
     holders = {alias: v.number for v in _registry(config).versions() for alias in v.aliases}
     assert holders == {"champion": "2", "challenger": "3", "previous": "1"}
@@ -179,7 +179,7 @@ def test_a_dry_run_decides_and_leaves_no_trace(config: Config) -> None:
     _checkpoint(config, 1, shift=1.0)
     outcome = _promote(config, dry_run=True)
     assert outcome.decision.accepted
-    assert (outcome.entry, outcome.version) == (None, "candidate")
+    assert (outcome.move, outcome.version) == (None, "candidate")
     mlflow = _registry(config).mlflow
     assert mlflow.search_registered_models(f"name = '{config.gate.model}'") == []
     assert mlflow.get_experiment_by_name(config.tracking.experiment) is None
@@ -315,7 +315,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(config: Config
     first = _checkpoint(config, 2, shift=1.0)
     second = first if same else _checkpoint(config, 3, shift=0.5)
     _promote(_nobody_passes(config), first)
-    inner: list[Outcome] = []
+    inner: list[PromotionResult] = []
 
     def while_the_other_promotes(checkpoint: Checkpoint, url: str, settings: EvaluateConfig, **rest: Any) -> Evaluation:
         if not inner:
@@ -324,7 +324,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(config: Config
 
     with pytest.raises(RuntimeError, match="somebody else promoted meanwhile"):
         _promote(config, first, evaluator=while_the_other_promotes)
-    assert inner[0].entry is not None
+    assert inner[0].move is not None
     left = {v.number: (v.aliases, v.tags["decision"]) for v in _registry(config).versions()}
     lost = {} if same else {"2": (("challenger",), "overtaken")}
     assert left == {"1": (("previous",), "accepted"), inner[0].version: (("champion",), "accepted"), **lost}
@@ -394,4 +394,4 @@ def test_the_two_lines_of_the_readme_load_the_champion_with_mlflow_alone(config:
     assert set(people[0]) == {"score", "box", "keypoints"}
     assert len(people[0]["keypoints"]) == 17
     assert "Warning" not in done.stderr
-    assert _promote(config, _checkpoint(config, 2, shift=0.5)).entry, "loading a version leaves it as it was"
+    assert _promote(config, _checkpoint(config, 2, shift=0.5)).move, "loading a version leaves it as it was"

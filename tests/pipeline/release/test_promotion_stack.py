@@ -67,9 +67,9 @@ def _checkpoint(config: Config, step: int) -> str:
 
 def test_a_checkpoint_in_s3_becomes_a_champion_that_mlflow_alone_loads(config: Config, tmp_path: Path) -> None:
     first = promote(config, _checkpoint(config, 1))
-    assert first.entry is not None
+    assert first.move is not None
     second = promote(config, _checkpoint(config, 2))
-    assert second.entry is None, "two networks that find nobody are equally good"
+    assert second.move is None, "two networks that find nobody are equally good"
     photo = tmp_path / "photo.jpg"
     cv2.imwrite(str(photo), np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8))
     own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -107,7 +107,7 @@ def test_of_many_movers_at_the_same_moment_one_wins_and_the_others_are_told(conf
     assert champion is not None
     assert champion.number == won[0]
     assert champion.tags["previous"] == "1"
-    assert [(entry.old, entry.new) for entry in registry.history()] == [("1", won[0]), ("", "1")]
+    assert [(move.old, move.new) for move in registry.history()] == [("1", won[0]), ("", "1")]
 
 
 @pytest.mark.slow
@@ -131,4 +131,4 @@ def test_of_two_commands_at_the_same_time_one_promotes_and_the_other_is_told(con
     champion = registry.holder("champion")
     assert champion is not None
     assert champion.number == won["version"]
-    assert [(entry.old, entry.new) for entry in registry.history()] == [("1", won["version"]), ("", "1")]
+    assert [(move.old, move.new) for move in registry.history()] == [("1", won["version"]), ("", "1")]

@@ -61,9 +61,9 @@ def test_the_champion_moves_and_the_former_one_is_kept(versions: Registry) -> No
     versions.promote("1", expected=None, reason="first")
     assert _holders(versions) == {"champion": "1", "challenger": None, "previous": None}
     versions.challenge("2")
-    entry = versions.promote("2", expected="1", reason="better")
+    move = versions.promote("2", expected="1", reason="better")
     assert _holders(versions) == {"champion": "2", "challenger": None, "previous": "1"}
-    assert (entry.action, entry.old, entry.new, entry.reason) == ("promote", "1", "2", "better")
+    assert (move.action, move.old, move.new, move.reason) == ("promote", "1", "2", "better")
 
 
 def test_rollback_goes_back_step_by_step_and_writes_the_trail(versions: Registry) -> None:
@@ -73,7 +73,7 @@ def test_rollback_goes_back_step_by_step_and_writes_the_trail(versions: Registry
     assert _holders(versions) == {"champion": "2", "challenger": None, "previous": "1"}
     versions.rollback("bad knees")
     assert _holders(versions) == {"champion": "1", "challenger": None, "previous": None}
-    trail = [(entry.action, entry.old, entry.new, entry.reason) for entry in versions.history()]
+    trail = [(move.action, move.old, move.new, move.reason) for move in versions.history()]
     assert trail[:2] == [("rollback", "2", "1", "bad knees"), ("rollback", "3", "2", "bad elbows")]
     assert len(trail) == 5
     with pytest.raises(ValueError, match="first champion"):
@@ -173,7 +173,7 @@ def test_a_move_whose_answer_was_lost_is_a_move(versions: Registry, monkeypatch:
     monkeypatch.setattr(versions.mlflow, "set_registered_model_alias", set_but_not_told)
     assert versions.promote("2", expected="1", reason="").new == "2"
     assert _holders(versions) == {"champion": "2", "challenger": None, "previous": "1"}
-    assert [entry.new for entry in versions.history()] == ["2", "1"]
+    assert [move.new for move in versions.history()] == ["2", "1"]
 
 
 def test_a_move_of_which_nothing_is_known_says_so(versions: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_a_move_of_which_nothing_is_known_says_so(versions: Registry, monkeypatc
     with pytest.raises(ConnectionError, match="whether it is, `lhrnet models` tells"):
         versions.promote("1", expected=None, reason="")
     monkeypatch.undo()
-    assert [entry.new for entry in versions.history()] == ["1"]
+    assert [move.new for move in versions.history()] == ["1"]
 
 
 def test_a_move_that_could_not_set_what_follows_is_a_move_and_is_settled_later(

@@ -15,11 +15,11 @@ from pipeline.config.tree import Config, parse
 from pipeline.search import answer as module
 from pipeline.search import tuner as searching
 from pipeline.search.answer import Answer, _measure, answer
-from pipeline.search.callbacks import Watch
+from pipeline.search.callbacks import TuneCallbacks
 from pipeline.search.latency import NetworkLatency
-from pipeline.search.record import Record, Records
-from pipeline.search.trial import Job, run_trial, search_url, trial_name
-from pipeline.search.trial_runs import Children
+from pipeline.search.record import TrialRecord, TrialRecords
+from pipeline.search.trial import TrialJob, run_trial, search_url, trial_name
+from pipeline.search.trial_runs import TrialRuns
 from pipeline.storage import store
 from pipeline.tracking import mlflow_run
 from pipeline.tracking.progress import Progress
@@ -56,17 +56,17 @@ def config_of(drawn_shards: Path, place: Path, tmp_path: Path, monkeypatch: pyte
     return config_of
 
 
-def kept(config: Config, *settings: dict[str, Any], **figures: Any) -> Records:
+def kept(config: Config, *settings: dict[str, Any], **figures: Any) -> TrialRecords:
     """The records of a search, with a finished trial for each setting."""
-    records = Records.read(search_url(config))
+    records = TrialRecords.read(search_url(config))
     for setting in settings:
         known: dict[str, Any] = {"state": "finished", "ap": 0.3, "step": 4, "order": len(records.by_name)} | figures
-        records.write(Record(name=trial_name(config.name, setting, 0), setting=setting, seed=0, **known))
+        records.write(TrialRecord(name=trial_name(config.name, setting, 0), setting=setting, seed=0, **known))
     return records
 
 
-def answered(config: Config, records: Records) -> Answer:
-    return answer(config, records.in_order(), Children(config), cuda=False, stay=lambda: None)
+def answered(config: Config, records: TrialRecords) -> Answer:
+    return answer(config, records.in_order(), TrialRuns(config), cuda=False, stay=lambda: None)
 
 
 def runs(config: Config) -> dict[str, Run]:
@@ -85,13 +85,13 @@ def test_a_proposed_setting_that_no_run_can_have_ends_its_trial_alone(
     said: list[dict[str, Any]] = []
     monkeypatch.setattr("ray.tune.report", said.append)
     trial = SimpleNamespace(config={"trial": {**clash, "seed": 0}})
-    run_trial(trial.config, Job(tree=config.tree(), parent=""))
+    run_trial(trial.config, TrialJob(tree=config.tree(), parent=""))
     assert said[0]["ended"] == "failed"
     assert "scale_max" in said[0]["error"]
 
-    records, children = kept(config, fine), Children(config)
+    records, trial_runs = kept(config, fine), TrialRuns(config)
     with Progress(4, "search", "trials") as progress:
-        watch = Watch(config.name, records, children, progress, lambda: False)
+        watch = TuneCallbacks(config.name, records, trial_runs, progress, lambda: False)
         watch.on_trial_start(0, [], trial)
         watch.on_trial_result(0, [], trial, said[0])
     found = answered(config, records)
@@ -101,23 +101,23 @@ def test_a_proposed_setting_that_no_run_can_have_ends_its_trial_alone(
     assert failed.info.status == "FAILED"
     assert "scale_max" in failed.data.tags["error"]
     assert failed.data.params["augment.scale_min"] == "1.4"
-    assert failed.data.tags["mlflow.parentRunId"] == children.parent_id
+    assert failed.data.tags["mlflow.parentRunId"] == trial_runs.parent_id
 
 
 def test_a_trial_that_failed_and_then_came_to_its_end_has_no_error_any_more(config_of: ConfigOf) -> None:
     config = config_of(tracking=TRACKED)
-    children, [record] = Children(config), kept(config, NONE).in_order()
-    assert children.settle(replace(record, state="failed", error="out of memory"))
+    trial_runs, [record] = TrialRuns(config), kept(config, NONE).in_order()
+    assert trial_runs.settle(replace(record, state="failed", error="out of memory"))
     assert runs(config)[record.name].data.tags["error"] == "out of memory"
-    assert children.settle(record)
+    assert trial_runs.settle(record)
     run = runs(config)[record.name]
     assert (run.info.status, run.data.tags.get("error", "")) == ("FINISHED", "")
 
 
 def test_an_answer_that_chooses_nothing_leaves_nothing_that_was_chosen(config_of: ConfigOf) -> None:
     config = config_of(tracking=TRACKED)
-    records, children = kept(config, NONE, HALF), Children(config)
-    mlflow, parent = children.mlflow, children.parent
+    records, trial_runs = kept(config, NONE, HALF), TrialRuns(config)
+    mlflow, parent = trial_runs.mlflow, trial_runs.parent
     assert mlflow is not None
     assert parent is not None
     for gate, chosen in (({}, True), ({"most_params": 1}, False), ({}, True)):

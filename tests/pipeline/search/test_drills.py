@@ -14,7 +14,7 @@ import yaml
 from mlflow import MlflowClient
 
 from pipeline.config.tree import Config, parse
-from pipeline.search.record import Record, Records, Seen
+from pipeline.search.record import Seen, TrialRecord, TrialRecords
 from pipeline.search.trial import search_url, trial_name
 from pipeline.search.tuner import search
 from pipeline.storage import store
@@ -74,9 +74,9 @@ def test_a_killed_search_goes_on_and_a_failing_trial_ends_alone(
                 stderr=log,
             )
 
-    def known(cem: str, init: str) -> Record | None:
+    def known(cem: str, init: str) -> TrialRecord | None:
         name = trial_name("drill", {"model.r": -4, "model.cem": cem, "train.init_from": init}, 0)
-        return Records.read(place).by_name.get(name)
+        return TrialRecords.read(place).by_name.get(name)
 
     def saved(cem: str) -> list[str]:
         record = known(cem, "")
@@ -125,14 +125,14 @@ def test_asha_hears_of_trials_before_the_kill_and_a_trial_ended_early_frees_its_
     tree["train"] |= {"workers": 2, "cpus_per_worker": 1.9}
     tree["search"] |= {"asha": True, "cem": ["none", "half", "full"]}
     config: Config = parse(tree)
-    kept = Records.read(search_url(config))
+    kept = TrialRecords.read(search_url(config))
     for cem, state, ap in (("none", "finished", 0.5), ("half", "running", 0.1)):
         setting = {"model.r": -4, "model.cem": cem}
-        record = Record(name=trial_name("drill", setting, 0), setting=setting, seed=0, order=len(kept.by_name))
-        kept.write(Record(**{**vars(record.saw(Seen(step=1, part=25, ap=ap))), "state": state}))
+        record = TrialRecord(name=trial_name("drill", setting, 0), setting=setting, seed=0, order=len(kept.by_name))
+        kept.write(TrialRecord(**{**vars(record.saw(Seen(step=1, part=25, ap=ap))), "state": state}))
     found = search(config)
     assert found.summary["trials"] == {"finished": 1, "pruned": 2, "failed": 0}
-    behind = Records.read(search_url(config)).by_name["drill-r-4-half-s0"]
+    behind = TrialRecords.read(search_url(config)).by_name["drill-r-4-half-s0"]
     assert (behind.state, behind.step) == ("pruned", 1)
     assert "(0.100 at step 1)" in found.page
     assert statuses("search-asha") == {

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config.search_space import SearchConfig
 from pipeline.search.proposals import Proposals, holds
-from pipeline.search.record import Record
+from pipeline.search.record import TrialRecord
 
 CONFIG = SearchConfig(
     algorithm="optuna", settings=4, r=(-4, -3), cem=("none",), also={"optim": {"lr": {"low": 0.01, "high": 0.1}}}
@@ -48,7 +48,7 @@ def test_what_is_proposed_again_gets_the_next_seed() -> None:
 def test_an_interrupted_search_gives_out_what_it_had_given_out_before() -> None:
     before = given_out(Proposals(CONFIG, seed=0), 4)
     known = [
-        Record(name=str(n), order=n, seed=trial["seed"], setting={k: v for k, v in trial.items() if k != "seed"})
+        TrialRecord(name=str(n), order=n, seed=trial["seed"], setting={k: v for k, v in trial.items() if k != "seed"})
         for n, trial in enumerate(before)
     ]
     assert given_out(Proposals(CONFIG, seed=0, known=known), 5)[:4] == before
@@ -68,7 +68,7 @@ def test_an_interrupted_search_gives_out_what_it_had_given_out_before() -> None:
 )
 def test_a_changed_space_goes_on_with_the_settings_that_it_still_has(changed: dict[str, Any], still: list[int]) -> None:
     before = [{"model.r": r, "model.cem": "none", "optim.lr": rate} for r, rate in ((-4, 0.01), (-3, 0.05), (-3, 0.09))]
-    known = [Record(name=str(n), order=n, seed=0, setting=setting) for n, setting in enumerate(before)]
+    known = [TrialRecord(name=str(n), order=n, seed=0, setting=setting) for n, setting in enumerate(before)]
     config = replace(CONFIG, **changed)
     proposals, given = Proposals(config, seed=0, known=known), []
     for number in range(6):

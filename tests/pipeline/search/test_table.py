@@ -14,7 +14,7 @@ from pipeline.evaluation.gate import GateConfig
 from pipeline.search.answer import _on_coco, chosen_yaml
 from pipeline.search.figure import picture
 from pipeline.search.markdown import page
-from pipeline.search.record import Record, Records, Seen, State
+from pipeline.search.record import Seen, State, TrialRecord, TrialRecords
 from pipeline.search.table import Cost, Spread, best_at, choose, front, gains, rows
 
 COUNTS = {
@@ -22,13 +22,13 @@ COUNTS = {
 }
 
 
-def trial(r: int, cem: str, seed: int, ap: float, state: State = "finished", lr: float | None = None) -> Record:
+def trial(r: int, cem: str, seed: int, ap: float, state: State = "finished", lr: float | None = None) -> TrialRecord:
     setting = {"model.r": r, "model.cem": cem, **({"optim.lr": lr} if lr else {})}
     name = f"r{r}-{cem}-{lr}-{seed}"
-    return Record(name=name, setting=setting, seed=seed, state=state, ap=ap, step=50, error="out of tune")
+    return TrialRecord(name=name, setting=setting, seed=seed, state=state, ap=ap, step=50, error="out of tune")
 
 
-def costs(records: list[Record]) -> dict[str, Cost]:
+def costs(records: list[TrialRecord]) -> dict[str, Cost]:
     return {record.name: COUNTS[record.setting["model.r"]] for record in records}
 
 
@@ -180,23 +180,23 @@ def test_the_chosen_config_is_one_that_train_takes(tmp_path: Path) -> None:
 
 
 def test_records_come_back_as_they_were_and_one_that_is_none_is_named(tmp_path: Path) -> None:
-    kept = Records.read(str(tmp_path))
+    kept = TrialRecords.read(str(tmp_path))
     first = trial(-2, "none", 0, 0.4)
     kept.write(first.saw(Seen(step=60, part=60, ap=0.41)).saw(Seen(step=60, part=60, ap=0.1)))
-    back = Records.read(str(tmp_path)).by_name[first.name]
+    back = TrialRecords.read(str(tmp_path)).by_name[first.name]
     assert (back.ap, back.step, len(back.seen)) == (0.41, 60, 1)
-    assert back == kept.by_name[first.name] == Records.read_one(str(tmp_path), first.name)
-    assert Records.read_one(str(tmp_path), "another") is None
+    assert back == kept.by_name[first.name] == TrialRecords.read_one(str(tmp_path), first.name)
+    assert TrialRecords.read_one(str(tmp_path), "another") is None
     place = tmp_path / "records" / f"{first.name}.json"
     place.write_text(json.dumps({"name": "x", "setting": {}, "seed": "many"}))
     with pytest.raises(ValueError, match=r"is no record of a trial \(seed"):
-        Records.read(str(tmp_path))
+        TrialRecords.read(str(tmp_path))
 
 
 def test_what_a_writer_left_that_was_killed_is_no_record(tmp_path: Path) -> None:
-    kept = Records.read(str(tmp_path))
+    kept = TrialRecords.read(str(tmp_path))
     kept.write(trial(-2, "none", 0, 0.4))
     half = tmp_path / "records" / ".r-2-none-s0.json.o1bi4ud0"  # as `storage.atomic` names what is not whole yet
     half.write_text('{"name": "r-2-no')
-    assert Records.read(str(tmp_path)).by_name == kept.by_name
+    assert TrialRecords.read(str(tmp_path)).by_name == kept.by_name
     assert half.exists(), "another process may still be writing it"

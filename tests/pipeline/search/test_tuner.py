@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.config.tree import Config, load, parse
-from pipeline.search.record import Record, Records
+from pipeline.search.record import TrialRecord, TrialRecords
 from pipeline.search.trial import search_url
 from pipeline.search.tuner import check, same_question, search
 from pipeline.storage import store
@@ -39,7 +39,7 @@ def test_a_search_trains_every_setting_and_answers_with_table_picture_and_config
 ) -> None:
     config = config_of(drawn_shards, s3, tracking={"experiment": "search", "spool": str(tmp_path)})
     found = search(config)
-    records = Records.read(search_url(config)).in_order()
+    records = TrialRecords.read(search_url(config)).in_order()
     assert {record.name: record.state for record in records} == {
         "first-r-4-none-s0": "finished",
         "first-r-4-half-reordered-s0": "finished",
@@ -72,7 +72,7 @@ def test_a_search_trains_every_setting_and_answers_with_table_picture_and_config
     before = {record.name: record.checkpoint for record in records}
     again = search(config.model_copy(update={"gate": replace(config.gate, most_params=1)}))
     assert json.loads(store.read_bytes(store.join(again.folder, "answer.json")))["trials"]["finished"] == 2
-    assert {record.name: record.checkpoint for record in Records.read(search_url(config)).in_order()} == before
+    assert {record.name: record.checkpoint for record in TrialRecords.read(search_url(config)).in_order()} == before
     assert again.summary["chosen"] is None
     assert set(again.files) == files.keys() - {"chosen.yaml"} == store.listing(again.folder).keys()
     assert {file.path for file in mlflow.list_artifacts(parent.info.run_id, "answer")} == {
@@ -107,8 +107,8 @@ def test_what_no_trial_could_do_is_told_before_the_start(
 
 def test_a_search_may_be_widened_and_not_be_gone_on_with_otherwise(drawn_shards: Path, tmp_path: Path) -> None:
     config = config_of(drawn_shards, str(tmp_path))
-    records = Records.read(search_url(config))
-    records.write(Record(name="first-r-4-none-s0", setting={"model.r": -4, "model.cem": "none"}, seed=0))
+    records = TrialRecords.read(search_url(config))
+    records.write(TrialRecord(name="first-r-4-none-s0", setting={"model.r": -4, "model.cem": "none"}, seed=0))
     store.write_bytes(store.join(search_url(config), "config.yaml"), config.yaml().encode())
     same_question(config_of(drawn_shards, str(tmp_path), r=[-4, -3], repeats=3), records)
     same_question(config.model_copy(update={"model": replace(config.model, r=-3, cem="full")}), records)

@@ -13,8 +13,8 @@ import yaml
 
 from infra.stack import Stack
 from pipeline.tracking.gauges import FIGURES, PROGRESS, STARTED, STEP, Gauges
-from pipeline.tracking.monitor import Watch
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.monitor import Monitor
+from pipeline.tracking.tracker import NullTracker
 
 MONITORING = Path(__file__).parents[3] / "k8s" / "components" / "monitoring"
 
@@ -82,7 +82,7 @@ def test_figures_of_a_run_that_hangs_are_shown_again_and_again_until_it_is_close
 def test_every_step_is_progress_and_a_watch_that_ends_closes_its_gauges(heard: list[tuple[str, float]]) -> None:
     gauges = Gauges("first", every=0.01)
     began = gauges._values[PROGRESS]
-    with Watch(Tracker(None, ""), None, global_batch=1, device=torch.device("cpu"), gauges=gauges) as watch:
+    with Monitor(NullTracker(), None, global_batch=1, device=torch.device("cpu"), gauges=gauges) as watch:
         watch.stepped(0.1)
     assert gauges._values[PROGRESS] > began
     assert gauges._thread is not None

@@ -11,25 +11,24 @@ import torch
 
 from pipeline.config.tree import parse
 from pipeline.runs import state
-from pipeline.tracking.monitor import Watch
+from pipeline.tracking.monitor import Monitor
 from pipeline.tracking.progress import Progress
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.tracker import NullTracker
 
 
-class Listening(Tracker):
+class Listening(NullTracker):
     """Keeps the rows instead of sending them."""
 
     def __init__(self) -> None:
-        super().__init__(None, "")
         self.rows: list[tuple[int, dict[str, float]]] = []
 
     def metrics(self, values: Any, step: int) -> None:
         self.rows.append((step, dict(values)))
 
 
-def watched() -> tuple[Watch, Listening, Progress]:
+def watched() -> tuple[Monitor, Listening, Progress]:
     tracker, progress = Listening(), Progress(1600, "train a", file=io.StringIO())
-    return Watch(tracker, progress, global_batch=16, device=torch.device("cpu")), tracker, progress
+    return Monitor(tracker, progress, global_batch=16, device=torch.device("cpu")), tracker, progress
 
 
 def test_a_row_names_losses_rate_times_and_the_machine() -> None:
@@ -64,7 +63,7 @@ def test_the_line_tells_loss_and_ap() -> None:
 
 def test_the_line_of_a_resumed_run_tells_the_ap_it_had() -> None:
     progress = Progress(1600, "train a", file=io.StringIO())
-    Watch(Listening(), progress, global_batch=16, device=torch.device("cpu"), ap=0.456).stepped(0.1)
+    Monitor(Listening(), progress, global_batch=16, device=torch.device("cpu"), ap=0.456).stepped(0.1)
     assert progress.line().endswith("AP 0.456")
 
 

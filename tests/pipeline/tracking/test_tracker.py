@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow.entities import Metric
+from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_DOES_NOT_EXIST
 
 from pipeline.tracking import mlflow_run
-from pipeline.tracking import tracker as module
+from pipeline.tracking import sender as module
 from pipeline.tracking.mlflow_run import TrackedRun, TrackingConfig
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.tracker import NullTracker, Tracker, start_tracker
 
 RUN = TrackedRun(uri="http://nowhere", experiment_id="1", run_id="r1")
 
@@ -177,21 +177,52 @@ def test_a_name_of_its_own_pace_is_not_held_back_by_another(server: FakeServer, 
     assert sorted(server.metrics) == [("loss", 100, 0.0), ("val/ap", 90, 0.5)]
 
 
-def test_a_folder_that_cannot_be_written_harms_nothing(server: FakeServer, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_harms_nothing(
+    server: FakeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("")
-    with Tracker(RUN, tmp_path / "file", pause=0.01) as tracker:
+    with start_tracker(RUN, tmp_path / "file") as tracker:
         tracker.metrics({"loss": 1.0}, 1)
+        assert not tracker.live
+    assert "set tracking.spool" in caplog.text
 
 
 def test_without_a_run_nothing_is_written(tmp_path: Path) -> None:
-    with Tracker(None, tmp_path) as tracker:
+    with start_tracker(None, tmp_path) as tracker:
+        assert type(tracker) is NullTracker
         tracker.metrics({"loss": 1.0}, 1)
+        tracker.artifact("picture.jpg", b"x")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
 def door(mlflow_server: Any, door_to: Callable[[str], Any]) -> Any:
     return door_to(mlflow_server.env["MLFLOW_TRACKING_URI"])
+
+
+@pytest.mark.stack
+def test_the_fake_server_answers_as_the_real_one_does(mlflow_server: Any, tmp_path: Path) -> None:
+    real = mlflow_run.connect(TrackingConfig())
+    run = mlflow_run.open_run(real, experiment="tracker", name="fake", identity=str(tmp_path), params={})
+    seen = []
+    for server, run_id in ((FakeServer(), "r1"), (real, run.run_id)):
+        for _ in range(2):  # the same batch again, as after a lost answer
+            server.log_batch(run_id, metrics=[Metric("loss", 0.5, 7, 1), Metric("loss", 0.25, 7, 2)])
+        server.log_batch(run_id, metrics=[Metric("loss", 0.75, 8, 1)])  # another value: another row
+        server.log_batch(run_id, tags=[RunTag("stage", "one"), RunTag("other", "x")])
+        server.log_batch(run_id, tags=[RunTag("stage", "two")])
+        (tmp_path / "a.txt").write_text("people")
+        server.log_artifact(run_id, str(tmp_path / "a.txt"), "pictures")
+        server.log_artifact(run_id, str(tmp_path / "a.txt"), None)
+        seen.append([(m.key, m.step, m.value) for m in server.get_metric_history(run_id, "loss")])
+        assert server.get_metric_history(run_id, "none") == []
+    assert sorted(seen[0]) == sorted(seen[1]) == [("loss", 1, 0.5), ("loss", 1, 0.75), ("loss", 2, 0.25)]
+    tags = real.get_run(run.run_id).data.tags
+    fake = FakeServer()
+    fake.log_batch("r1", tags=[RunTag("stage", "one"), RunTag("other", "x")])
+    fake.log_batch("r1", tags=[RunTag("stage", "two")])
+    assert fake.tags.items() <= tags.items()
+    assert fake.tags["stage"] == "two"
 
 
 @pytest.mark.stack
@@ -218,7 +249,7 @@ def test_the_real_server_goes_and_comes_back(door: Any, tmp_path: Path) -> None:
 def test_a_server_that_goes_before_the_run_is_made_is_an_error_that_names_it(door: Any) -> None:
     mlflow = mlflow_run.connect(TrackingConfig(uri=door.address))
     door.shut()
-    with pytest.raises(ConnectionError, match=rf"MLflow at {door.address} did not take the run a .*tracking\.enabled"):
+    with pytest.raises(ConnectionError, match=rf"could not open the run a at {door.address}: .*tracking\.enabled"):
         mlflow_run.open_run(mlflow, experiment="tracker", name="a", identity="a", params={})
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic.fields import FieldInfo
 
 from pipeline.config.tree import Config
+from pipeline.evaluation.markdown import markdown_table
 
 HEAD = """# Configuration
 
@@ -34,10 +35,9 @@ class Key:
     default: str
     meaning: str
 
-    def row(self) -> str:
-        """A line of a Markdown table."""
-        cells = (f"`{self.name}`", self.kind, self.default, self.meaning)
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    def row(self) -> tuple[str, ...]:
+        """A line of the table."""
+        return f"`{self.name}`", self.kind, self.default, self.meaning
 
 
 def reference() -> str:
@@ -54,7 +54,7 @@ def reference() -> str:
             top.append(Key(name, _kind(hints[name]), _default(field), _said(field.description, name)))
         else:
             sections.append(_chapter(name, section, required=field.is_required()))
-    return "\n".join([HEAD, "## The top\n", *_table(top), *(line for chapter in sections for line in chapter)]) + "\n"
+    return "\n".join([HEAD, "## The top\n", _table(top), *(line for chapter in sections for line in chapter)]) + "\n"
 
 
 def _chapter(name: str, section: type, *, required: bool) -> list[str]:
@@ -69,11 +69,11 @@ def _chapter(name: str, section: type, *, required: bool) -> list[str]:
         for field in dataclasses.fields(section)
     ]
     text = _flow(_said(section.__doc__, name)) + (" Required." if required else "")
-    return ["", f"## {name}\n", f"{text}\n", *_table(keys)]
+    return ["", f"## {name}\n", f"{text}\n", _table(keys)]
 
 
-def _table(keys: list[Key]) -> list[str]:
-    return ["| key | type | default | meaning |", "|---|---|---|---|", *(key.row() for key in keys)]
+def _table(keys: list[Key]) -> str:
+    return markdown_table([("key", "type", "default", "meaning"), *(key.row() for key in keys)])
 
 
 def _section(kind: Any) -> type | None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lhrnet.metrics.matching import Difference
+from pipeline.evaluation.markdown import markdown_table
 
 SIZES = ("ap_medium", "ap_large")
 """COCO's size classes of people (32² to 96² pixels, and above), by the names of their figures."""
@@ -218,20 +219,22 @@ def _worst(kind: str, losses: dict[str, float], limit: float) -> Rule:
 def to_markdown(decision: Decision) -> str:
     """The decision as a page a reviewer reads: the answer, the rules, the figures side by side."""
     new, old = decision.challenger, decision.champion
+    rules = [
+        (rule.name, f"{rule.measured:.4g}", f"{rule.limit:.4g}", "yes" if rule.passed else "**no**")
+        for rule in decision.rules
+    ]
+    before = {} if old is None else _table(old)
+    figures = [_row(name, value, before.get(name)) for name, value in _table(new).items()]
+    champion = f"version {old.version}" if old else "no champion"
     lines = [
         f"# Version {new.version}: {'accepted' if decision.accepted else 'refused'}",
         "",
         decision.reason,
         "",
-        "| rule | measured | limit | |",
-        "|---|---|---|---|",
+        markdown_table([("rule", "measured", "limit", ""), *rules]),
+        "",
+        markdown_table([("figure", f"version {new.version}", champion, ""), *figures]),
     ]
-    for rule in decision.rules:
-        lines.append(f"| {rule.name} | {rule.measured:.4g} | {rule.limit:.4g} | {'yes' if rule.passed else '**no**'} |")
-    before = {} if old is None else _table(old)
-    lines += ["", f"| figure | version {new.version} | {f'version {old.version}' if old else 'no champion'} | |"]
-    lines.append("|---|---|---|---|")
-    lines += [_row(name, value, before.get(name)) for name, value in _table(new).items()]
     how = {"Scored": new.protocol}
     if old and dict(old.protocol) != dict(new.protocol):
         how = {f"Version {new.version} scored": new.protocol, f"Version {old.version} scored": old.protocol}
@@ -249,8 +252,8 @@ def _table(figures: Figures) -> dict[str, float]:
     return {**figures.scores, **oks, **cost}
 
 
-def _row(name: str, new: float, old: float | None) -> str:
+def _row(name: str, new: float, old: float | None) -> tuple[str, str, str, str]:
     form = ",d" if isinstance(new, int) else ".1f" if name.startswith("ms ") else ".4f"
     if old is None:
-        return f"| {name} | {new:{form}} | | |"
-    return f"| {name} | {new:{form}} | {old:{form}} | {new - old:+{form}} |"
+        return name, f"{new:{form}}", "", ""
+    return name, f"{new:{form}}", f"{old:{form}}", f"{new - old:+{form}}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipeline.evaluation.markdown import markdown_table
 from pipeline.search.table import Gain, Row, Spread, best_at
 
 
@@ -28,8 +29,12 @@ def page(
     parts = [f"# Search {name}", "", f"AP on {scored_on}; the paper's on COCO val2017, at its own input sizes."]
     if device:
         parts[-1] += f" Latency: the network, one image at a time, on {device}."
-    parts += ["", *aligned(_settings(table)), "", "## With and without the exchange", ""]
-    parts += aligned(_gains(found)) if found else ["Nothing to compare: no setting finished both with and without it."]
+    parts += ["", markdown_table(_settings(table), padded=True), "", "## With and without the exchange", ""]
+    parts.append(
+        markdown_table(_gains(found), padded=True)
+        if found
+        else "Nothing to compare: no setting finished both with and without it."
+    )
     if table and not any(row.ap and row.ap.deviation is not None for row in table):
         parts += [
             "",
@@ -67,15 +72,6 @@ def spread(value: Spread | None, *, signed: bool = False) -> str:
         return ""
     text = f"{value.mean:+.3f}" if signed else f"{value.mean:.3f}"
     return text if value.deviation is None else f"{text} ± {value.deviation:.3f}"
-
-
-def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table whose columns are as wide as their widest cell; the first row is the head."""
-    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(cells[0]))]
-    lines = [
-        "| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
-    ]
-    return [lines[0], "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|", *lines[1:]]
 
 
 def _settings(table: Sequence[Row]) -> list[list[str]]:

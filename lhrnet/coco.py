@@ -3,7 +3,8 @@
 Keypoint order is COCO's: index 0 is the nose, then left before right, from the head to the ankles.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 KEYPOINTS: Final = (
     "nose",
@@ -65,23 +66,22 @@ SKELETON: Final = (
 )
 """Pairs of keypoints joined by a limb, counted from 0 (COCO's own list counts from 1)."""
 
-OKS_SIGMAS: Final = (
-    0.026,
-    0.025,
-    0.025,
-    0.035,
-    0.035,
-    0.079,
-    0.079,
-    0.072,
-    0.072,
-    0.062,
-    0.062,
-    0.107,
-    0.107,
-    0.087,
-    0.087,
-    0.089,
-    0.089,
-)
+OKS_SIGMAS: Final = tuple(
+    tenths / 10  # as pycocotools computes them: 0.26 / 10 is not 0.026 to the last bit
+    for tenths in (
+        0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89
+    )
+)  # fmt: skip
 """Per-keypoint spread of human annotators relative to the person's scale (COCO's keypoint evaluation)."""
+
+
+def labelled_keypoints(annotation: Mapping[str, Any]) -> int:
+    """How many keypoints of a person in COCO's form are labelled (visible or hidden): `num_keypoints`, or counted."""
+    if "num_keypoints" in annotation:
+        return int(annotation["num_keypoints"])
+    return sum(flag > 0 for flag in annotation.get("keypoints", ())[2::3])
+
+
+def labelled(annotation: Mapping[str, Any]) -> bool:
+    """Whether an annotation is one person with a labelled keypoint: who is learnt from and has to be found."""
+    return not annotation.get("iscrowd") and labelled_keypoints(annotation) > 0

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle
 
+from lhrnet.coco import labelled
+
 
 def loss_mask(annotations: Sequence[Mapping[str, Any]], height: int, width: int) -> NDArray[np.bool_]:
     """Leave out the regions where people stand without being labelled.
@@ -27,15 +29,9 @@ def loss_mask(annotations: Sequence[Mapping[str, Any]], height: int, width: int)
     """
     counts = np.ones((height, width), dtype=bool)
     for annotation in annotations:
-        if annotation.get("iscrowd") or not _labelled(annotation):
+        if not labelled(annotation):
             counts &= ~_region(annotation, height, width)
     return counts
-
-
-def _labelled(annotation: Mapping[str, Any]) -> int:
-    if "num_keypoints" in annotation:
-        return int(annotation["num_keypoints"])
-    return sum(v > 0 for v in annotation.get("keypoints", ())[2::3])
 
 
 def _region(annotation: Mapping[str, Any], height: int, width: int) -> NDArray[np.bool_]:

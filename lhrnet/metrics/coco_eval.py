@@ -1,4 +1,4 @@
-"""How good detected people are: COCO's keypoint evaluation, and the object keypoint similarity behind it.
+"""How good detected people are: COCO's keypoint evaluation.
 
 The figures are pycocotools' own to the last digit. Around them: no prints, no changes to the caller's values, zeros
 instead of a crash on an empty result, and errors that name what is wrong with a detection.
@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval, Params
+from pycocotools.cocoeval import COCOeval
 
-from lhrnet.coco import MAX_DETECTIONS, PERSON, K
+from lhrnet.coco import MAX_DETECTIONS, PERSON, K, labelled_keypoints
+from lhrnet.metrics.oks import oks_matrix
 
 Truth = Mapping[str, Any]
 """A COCO person-keypoints dataset: images, annotations, categories."""
@@ -95,38 +96,6 @@ def matched(
             evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
         evaluation.evaluate()
     return evaluation
-
-
-def oks_matrix(
-    keypoints_DK3: NDArray[np.floating[Any]], annotations: Sequence[Mapping[str, Any]]
-) -> NDArray[np.float64]:
-    """Object keypoint similarity of every detected person with every annotated one (COCO's definition).
-
-    Only labelled keypoints count; towards a person without any, the distance is that to twice their box.
-
-    Args:
-        keypoints_DK3: x, y in image pixels, and a third value that is not read.
-        annotations: G people of the same image in COCO's person-keypoints form.
-
-    Returns:
-        (D,G), 0 to 1.
-    """
-    oks = np.zeros((len(keypoints_DK3), len(annotations)))
-    found = np.asarray(keypoints_DK3, dtype=np.float64)[..., :2].reshape(-1, K, 2)
-    variances = (Params("keypoints").kpt_oks_sigmas * 2) ** 2  # coco.OKS_SIGMAS, with pycocotools' last bit
-    for g, annotation in enumerate(annotations):
-        true = np.array(annotation["keypoints"], dtype=np.float64).reshape(K, 3)
-        labelled = true[:, 2] > 0
-        if labelled.any():
-            offset = found - true[:, :2]
-        else:
-            left_top, size = np.split(np.array(annotation["bbox"], dtype=np.float64), 2)
-            low, high = left_top - size, left_top + size * 2
-            offset = np.maximum(0, low - found) + np.maximum(0, found - high)
-            labelled[:] = True
-        error = (offset**2).sum(-1) / variances / (annotation["area"] + np.spacing(1)) / 2
-        oks[:, g] = np.exp(-error.compress(labelled, axis=1)).sum(-1) / labelled.sum()
-    return oks
 
 
 @dataclass(frozen=True)
@@ -243,8 +212,7 @@ def _image_ids(truth: Truth, image_ids: Sequence[int] | None) -> list[int]:
 
 def _annotated(annotation: Mapping[str, Any], number: int) -> dict[str, Any]:
     """Fill in what a dataset may leave out and the evaluation reads."""
-    labelled = sum(v > 0 for v in annotation["keypoints"][2::3])
-    return {"iscrowd": 0, "num_keypoints": labelled, **annotation, "id": number}
+    return {"iscrowd": 0, "num_keypoints": labelled_keypoints(annotation), **annotation, "id": number}
 
 
 def _person(detection: Detection, number: int) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.coco import FLIP_INDEX, KEYPOINTS, OKS_SIGMAS, K
+from lhrnet.coco import FLIP_INDEX, KEYPOINTS, K, labelled
 from lhrnet.metrics.coco_eval import Detection, Truth, image_oks, matched
 from lhrnet.metrics.matching import average_precision, match
+from lhrnet.metrics.oks import keypoint_oks
 
 Kind = Literal["good", "jitter", "inversion", "swap", "miss"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -100,7 +101,7 @@ def pair_up(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[i
     """Give each found person, the surest first, the nearest annotated one that is still free."""
     pairs = []
     for image in image_oks(truth, detections, image_ids):
-        people = [_labelled(annotation) for annotation in image.annotations]
+        people = [labelled(annotation) for annotation in image.annotations]
         free = list(people)
         for row, detection in enumerate(image.detections):
             oks = np.where(free, image.oks[row], -1.0) if free else np.zeros(0)
@@ -128,15 +129,15 @@ def classify(
     Returns:
         17 kinds; None where the truth has no label.
     """
-    found = np.asarray(keypoints, np.float64).reshape(K, 3)[:, :2]
-    straight, mirrored = np.arange(K), np.asarray(FLIP_INDEX)
-    area = annotation["area"]
-    own = _similarity(found, annotation, straight, area)
-    same_person = np.where(mirrored == straight, 0.0, _similarity(found, annotation, mirrored, area))
+    mirror, area = list(FLIP_INDEX), annotation["area"]
+    true = _triplets(annotation)
+    own = keypoint_oks(keypoints, true, area)
+    # The nose and its mirror image are one; the tolerance of a keypoint and its mirror image is the same.
+    same_person = np.where(np.arange(K) == mirror, 0.0, keypoint_oks(keypoints, true[mirror], area))
     other_person = np.zeros(K)
-    for other in others:
-        for towards in (straight, mirrored):
-            other_person = np.fmax(other_person, _similarity(found, other, towards, area))
+    for other in map(_triplets, others):
+        for towards in (other, other[mirror]):
+            other_person = np.fmax(other_person, keypoint_oks(keypoints, towards, area))
     near_own = np.where(own >= GOOD, "good", "jitter")
     near_others = np.where(np.fmax(same_person, 0.0) >= other_person, "inversion", "swap")
     off = np.where(np.fmax(same_person, other_person) < NEAR, "miss", near_others)
@@ -144,18 +145,9 @@ def classify(
     return tuple(None if np.isnan(own[k]) else kinds[k].item() for k in range(K))
 
 
-def _similarity(
-    found: NDArray[np.float64], annotation: Mapping[str, Any], towards: NDArray[np.int64], area: float
-) -> NDArray[np.float64]:
-    """(17,): similarity of each found keypoint to the annotated one `towards` it, NaN where that is not labelled.
-
-    The tolerance is that of the annotated keypoint, on the scale of the person the found one is held against.
-    """
-    true = np.asarray(annotation["keypoints"], np.float64).reshape(K, 3)[towards]
-    squared = ((found - true[:, :2]) ** 2).sum(axis=1)
-    spread = (2 * np.asarray(OKS_SIGMAS)[towards]) ** 2
-    value: NDArray[np.float64] = np.exp(-squared / spread / (area + np.spacing(1)) / 2)
-    return np.where(true[:, 2] > 0, value, np.nan)
+def _triplets(annotation: Mapping[str, Any]) -> NDArray[np.float64]:
+    """(17, 3) x, y, flag."""
+    return np.asarray(annotation["keypoints"], np.float64).reshape(K, 3)
 
 
 def _mended(detections: Sequence[Detection], pairs: Sequence[Pair], kind: Kind) -> list[Detection]:
@@ -192,7 +184,3 @@ def _only_found(truth: Truth, detections: Sequence[Detection], image_ids: Sequen
             sides = zip(outcome["gtIds"], outcome["gtMatches"][0], outcome["gtIgnore"], strict=True)
             missed.update(number for number, taken, ignored in sides if not taken and not ignored)
     return {**truth, "annotations": [a for number, a in enumerate(truth["annotations"], 1) if number not in missed]}
-
-
-def _labelled(annotation: Mapping[str, Any]) -> bool:
-    return not annotation.get("iscrowd", 0) and any(v > 0 for v in annotation["keypoints"][2::3])

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.coco import KEYPOINTS, OKS_SIGMAS, K
+from lhrnet.coco import KEYPOINTS, K
 from lhrnet.metrics.coco_eval import matched
+from lhrnet.metrics.oks import keypoint_oks
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 """Recall levels at which COCO reads precision."""
@@ -193,24 +194,6 @@ def bootstrap(new: Matches, old: Matches, *, gain: float, resamples: int, seed: 
     return Difference(float(values.mean()), float(low), float(high), float((values >= gain).mean()), resamples)
 
 
-def similarity(truth: Mapping[str, Any], keypoints: Sequence[float]) -> NDArray[np.float64]:
-    """Each keypoint's own OKS against one annotated person.
-
-    Args:
-        truth: A COCO annotation with `keypoints` and `area`.
-        keypoints: 51 numbers x, y, score.
-
-    Returns:
-        (17,) similarity in 0..1; NaN where the person's keypoint is not labelled.
-    """
-    want = np.asarray(truth["keypoints"], np.float64).reshape(K, 3)
-    got = np.asarray(keypoints, np.float64).reshape(K, 3)
-    spread = (2 * np.asarray(OKS_SIGMAS)) ** 2
-    squared = ((want[:, :2] - got[:, :2]) ** 2).sum(axis=1)
-    value = np.exp(-squared / spread / (truth["area"] + np.spacing(1)) / 2)
-    return np.where(want[:, 2] > 0, value, np.nan)
-
-
 def _keypoint_oks(evaluation: Any, per_image: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
     total, count = np.zeros(K), np.zeros(K)
     found = {d["id"]: d for key in evaluation._dts for d in evaluation._dts[key]}
@@ -224,5 +207,6 @@ def _keypoint_oks(evaluation: Any, per_image: Mapping[int, Mapping[str, Any]]) -
             person = people[person_id]
             count += np.asarray(person["keypoints"]).reshape(K, 3)[:, 2] > 0
             if detection_id > 0:
-                total += np.nan_to_num(similarity(person, found[int(detection_id)]["keypoints"]))
+                keypoints = found[int(detection_id)]["keypoints"]
+                total += np.nan_to_num(keypoint_oks(keypoints, person["keypoints"], person["area"]))
     return {name: float(total[k] / count[k]) if count[k] else -1.0 for k, name in enumerate(KEYPOINTS)}

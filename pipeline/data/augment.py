@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lhrnet import geometry
-from lhrnet.coco import FLIP_INDEX, MAX_PEOPLE, K
+from lhrnet.coco import FLIP_INDEX, MAX_PEOPLE, K, labelled
 from pipeline.data.decode import JPEG, Image, decode, decode_ignored
 
 ONES: Final = np.ones((64, 64), np.uint8)
@@ -90,7 +90,7 @@ def draw_matrix(
 
 def joints_of(annotations: Sequence[dict[str, Any]], matrix: geometry.Matrix, mirrored: bool) -> NDArray[np.float32]:
     """(30, 17, 3): the labelled people's joints through the map, those with most labels first where there are more."""
-    people = [a["keypoints"] for a in annotations if a["num_keypoints"] and not a["iscrowd"]]
+    people = [a["keypoints"] for a in annotations if labelled(a)]
     if len(people) > MAX_PEOPLE:
         people = sorted(people, key=lambda points: -sum(v > 0 for v in points[2::3]))[:MAX_PEOPLE]
     joints = np.zeros((MAX_PEOPLE, K, 3), np.float32)

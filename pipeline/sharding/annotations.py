@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lhrnet.coco import KEYPOINTS, PERSON, K
+from lhrnet.coco import KEYPOINTS, PERSON, K, labelled_keypoints
 
 KEPT = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints", "keypoints")
 """What the shards keep of an annotation."""
@@ -121,7 +121,7 @@ def _slim(annotation: dict[str, Any]) -> dict[str, Any]:
     slim.setdefault("iscrowd", 0)
     slim.setdefault("keypoints", [0] * (3 * K))
     if "num_keypoints" not in slim:
-        slim["num_keypoints"] = sum(v > 0 for v in slim["keypoints"][2::3])
+        slim["num_keypoints"] = labelled_keypoints(slim)
     for key in COUNTS:
         with suppress(KeyError, TypeError, ValueError, OverflowError):  # `faults` names what stays as it is
             slim[key] = _whole(slim[key])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lhrnet.coco import labelled
 from lhrnet.draw import contact_sheet, draw_heatmaps, draw_people, draw_tags
 from lhrnet.geometry import fit, input_size, warp
 from lhrnet.inference import network_maps
@@ -83,17 +84,13 @@ def image_quality(evaluation: Evaluation, threshold: float) -> dict[int, float]:
         oks[pair.image_id] += pair.oks
     quality = {}
     for image in image_oks(evaluation.truth, sure, ids):
-        counted = np.array([_labelled(annotation) for annotation in image.annotations], dtype=bool)
+        counted = np.array([labelled(annotation) for annotation in image.annotations], dtype=bool)
         excused = image.oks[:, ~counted].max(axis=1, initial=0.0) >= FOUND
         alone = [id(detection) not in paired for detection in image.detections]
         invented = int((np.array(alone, dtype=bool) & ~excused).sum())
         if counted.any():
             quality[image.image_id] = oks[image.image_id] / (int(counted.sum()) + invented)
     return quality
-
-
-def _labelled(annotation: Mapping[str, Any]) -> bool:
-    return not annotation.get("iscrowd") and any(v > 0 for v in annotation["keypoints"][2::3])
 
 
 def _beside(evaluation: Evaluation, image_id: int, image: Image, threshold: float) -> Image:

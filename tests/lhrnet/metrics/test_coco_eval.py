@@ -13,7 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lhrnet.coco import MAX_DETECTIONS, OKS_SIGMAS, K
-from lhrnet.metrics.coco_eval import Scores, image_oks, oks_matrix, score
+from lhrnet.metrics.coco_eval import Scores, image_oks, score
+from lhrnet.metrics.oks import oks_matrix
 
 POSE = np.stack((np.arange(K) * 5.0 + 20, np.arange(K) % 4 * 20.0 + 30, np.full(K, 2)), -1)
 

@@ -44,15 +44,13 @@ def predict(
     from rich.table import Table
 
     from pipeline.serving.predict_files import show
-    from pipeline.serving.predictor import Predictor
+    from pipeline.serving.predictor import load_predictor
     from pipeline.serving.sources import count as count_pictures
     from pipeline.tracking.progress import Progress
 
     total = min((n for n in (count_pictures(sources), most) if n is not None), default=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        predictor = Predictor.from_checkpoint(
-            model, protocol=protocol, size=size, device=device, batch=batch, pool=pool
-        )
+        predictor = load_predictor(model, protocol=protocol, size=size, device=device, batch=batch, pool=pool)
         with Progress(total, "predict", "pictures") as progress:
             shown = show(
                 predictor,

@@ -77,7 +77,7 @@ def test_a_failure_within_an_eval_ends_the_script(tmp_path: Path) -> None:
 def test_the_commands_are_taken_from_the_readme() -> None:
     found = list(commands((ROOT / "README.md").read_text()))
     assert "make setup" in found
-    assert any("Predictor.from_checkpoint" in command for command in found)
+    assert any("load_predictor" in command for command in found)
     assert {command.split()[0].split("/")[-1] for command in found} <= {"make", "python", "lhrnet", "ray", "eval"}
     assert not INSTEAD.keys() - set(found), "a command that is replaced here is no longer in the README"
 

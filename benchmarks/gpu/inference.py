@@ -12,9 +12,10 @@ from benchmarks.gpu.parts import Put, Setup
 from benchmarks.gpu.scenes import wait_for
 from lhrnet.decoder.device_grouping import group_on_device
 from lhrnet.decoder.grouping import group_batch
-from lhrnet.inference import Timings, network_maps, predict
+from lhrnet.inference import batch_maps, from_pixels
 from lhrnet.network import ModelConfig, create_model, deploy
 from lhrnet.normalise import normalise
+from lhrnet.predictor import Predictor
 from pipeline.data.samples import read_samples
 
 
@@ -61,12 +62,13 @@ def _whole(sizes: tuple[int, ...], setup: Setup, limit: Limit, put: Put) -> None
         for batch in sizes:
             if limit.left < 2:
                 return
-            timings = Timings()
+            predictor = Predictor(network, side, device=setup.device, batch=batch, pool=pool)
 
-            def call(batch: int = batch, timings: Timings = timings) -> None:
-                predict(network, images[:batch], side, "plain", setup.device, batch=batch, pool=pool, timings=timings)
+            def call(batch: int = batch, predictor: Predictor = predictor) -> None:
+                predictor.many(images[:batch])
 
             timing = time_calls(call, torch.device("cpu"), seconds=0.1 if setup.small else 1.5, most=50)
+            timings = predictor.timings
             shares = {name: 1000 * getattr(timings, name) / timings.images for name in ("resize", "network", "decode")}
             put(
                 what="images to people, plain protocol, fp32",
@@ -88,8 +90,7 @@ def _grouping(network: nn.Module, images: Any, side: int, setup: Setup, pool: Th
 
     pixels = np.stack([cv2.resize(image, (side, side)) for image in images])
     with torch.inference_mode():
-        inputs = normalise(torch.from_numpy(pixels).to(setup.device).permute(0, 3, 1, 2))
-        heat, tags = network_maps(network, inputs, flip=False)
+        heat, tags = batch_maps(from_pixels(network), torch.from_numpy(pixels).to(setup.device), flip=False)
         tags = nn.functional.interpolate(tags.flatten(1, 2), size=heat.shape[2:], mode="bilinear")
         tags = tags.view(*heat.shape[:2], -1, *heat.shape[2:])
         host_heat, host_tags = heat.cpu().numpy(), np.moveaxis(tags.cpu().numpy(), 2, -1)

@@ -13,10 +13,9 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import nn
 
 from lhrnet.coco import MAX_DETECTIONS
-from lhrnet.inference import Protocol, Timings, predict
+from lhrnet.predictor import Predictor
 from pipeline.data.samples import Sample
 
 WINDOW = 32
@@ -33,40 +32,26 @@ class Detections:
     """COCO results, at most 20 an image, the surest first."""
 
 
-def detect(
-    network: nn.Module,
-    samples: Iterable[Sample],
-    *,
-    size: int,
-    protocol: Protocol | str,
-    device: torch.device | str,
-    batch: int = 8,
-    window: int = WINDOW,
-    timings: Timings | None = None,
-) -> Detections:
+def detect(predictor: Predictor, samples: Iterable[Sample], *, window: int = WINDOW) -> Detections:
     """Find the people in images.
 
     Args:
-        network: in eval mode, on the device.
+        predictor: the network and how to look through it.
         samples: the images; at most `window` of them are in memory at once.
-        size: the input's short side in pixels.
-        protocol: settings, or a preset's name.
-        device: where the network is.
-        batch: images passed through the network at once, at most.
         window: consecutive images that are sorted by size into batches.
-        timings: if given, seconds are added to it.
     """
     found = Detections()
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        # on a GPU grouping runs in threads; on a CPU the network's own threads fill the cores
-        pool = threads if torch.device(device).type == "cuda" else None
-        for together in _windows(samples, window):
-            images = [sample.image for sample in together]
-            people = predict(network, images, size, protocol, device, batch=batch, pool=pool, timings=timings)
-            for sample, of_image in zip(together, people, strict=True):
-                found.image_ids.append(sample.image_id)
-                found.people += [person.to_coco(sample.image_id) for person in of_image[:MAX_DETECTIONS]]
+    for together in _windows(samples, window):
+        people = predictor.many([sample.image for sample in together])
+        for sample, of_image in zip(together, people, strict=True):
+            found.image_ids.append(sample.image_id)
+            found.people += [person.to_coco(sample.image_id) for person in of_image[:MAX_DETECTIONS]]
     return found
+
+
+def grouping_threads(device: torch.device | str) -> ThreadPoolExecutor | None:
+    """Threads that group images while a GPU computes; None on a CPU, whose cores the network's own threads fill."""
+    return ThreadPoolExecutor(os.cpu_count()) if torch.device(device).type == "cuda" else None
 
 
 def check_complete(image_ids: Iterable[int], expected: Collection[int], url: str) -> None:

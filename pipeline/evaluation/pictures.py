@@ -1,4 +1,4 @@
-"""What a network makes of a few fixed images, to look at: people, heatmaps and tags side by side."""
+"""What a network sees in a few fixed images: people, heatmaps and tags side by side."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -6,20 +6,20 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from lhrnet.draw import contact_sheet, draw_heatmaps, draw_people, draw_tags
-from lhrnet.geometry import fit, input_size, warp
-from lhrnet.inference import network_maps, predict
-from lhrnet.normalise import normalise
+from lhrnet.inference import maps_of
+from lhrnet.predictor import Predictor
 from pipeline.data.samples import Sample, read_samples
 
 Image = NDArray[np.uint8]
 SHOWN_SCORE = 0.2
 """People less sure than this are not drawn."""
 JPEG_QUALITY = 92
+LEGIBLE = 384
+"""Minimum short side of drawn maps in pixels, approximately."""
 
 
 def picture_grid(network: nn.Module, samples: Sequence[Sample], *, size: int, device: Any = "cpu") -> Image:
@@ -32,22 +32,31 @@ def picture_grid(network: nn.Module, samples: Sequence[Sample], *, size: int, de
         device: where the network is.
     """
     images = [sample.image for sample in samples]
-    found = predict(network, images, size, "plain", device)
+    found = Predictor(network, size, "plain", device).many(images)
     cells = []
     for image, people in zip(images, found, strict=True):
-        sides = input_size(image.shape[1], image.shape[0], size)
-        pixels = warp(image, fit(image.shape[1], image.shape[0], sides), sides)
-        with torch.inference_mode():
-            inputs = normalise(torch.from_numpy(pixels[None]).to(device).permute(0, 3, 1, 2))
-            heat_BKhw, tags_BKThw = network_maps(network, inputs, flip=False)
-        heat, tags = heat_BKhw[0].cpu().numpy(), tags_BKThw[0, :, 0].cpu().numpy()
-        tags = np.stack([cv2.resize(tag, heat.shape[:0:-1], interpolation=cv2.INTER_LINEAR) for tag in tags])
-        cells += [
-            draw_people(image, people, least_score=SHOWN_SCORE),
-            draw_heatmaps(pixels, heat),
-            draw_tags(pixels, heat, tags),
-        ]
+        _, heatmaps, tags = map_row(network, image, size, device)
+        cells += [draw_people(image, people, least_score=SHOWN_SCORE), heatmaps, tags]
     return contact_sheet(cells, columns=3)
+
+
+def map_row(network: nn.Module, image: Image, size: int, device: Any = "cpu") -> tuple[Image, Image, Image]:
+    """The network's input, its heatmaps, and its tags where there are heatmaps, from one pass without flip.
+
+    Args:
+        network: in eval mode on the device.
+        image: (H, W, 3) RGB.
+        size: the input's short side.
+        device: where the network is.
+
+    Returns:
+        Three pictures of one size, enlarged to about `LEGIBLE`.
+    """
+    pixels, heat_Khw, tags_Khw = maps_of(network, image, size, device)
+    tags_Khw = tags_Khw.repeat(2, axis=1).repeat(2, axis=2)  # not between people's tags: a mean of two is a third's
+    factor = max(1, LEGIBLE // min(pixels.shape[:2]))
+    large = np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return large, draw_heatmaps(large, heat_Khw), draw_tags(large, heat_Khw, tags_Khw)
 
 
 def fixed_samples(url: str, count: int) -> list[Sample]:

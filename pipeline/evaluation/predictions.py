@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lhrnet.inference import Timings
+from lhrnet.predictor import Timings
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
 from pipeline.cluster.capacity import cluster_nodes, describe, may_grow, slots
 from pipeline.data.index import ShardIndex

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from lhrnet.inference import Protocol
+from lhrnet.inference import InferenceProtocol
 from lhrnet.metrics.coco_eval import Scores, score
+from lhrnet.predictor import Predictor
 from pipeline.cluster.world import World
 from pipeline.data.index import read_index, truth
 from pipeline.data.samples import read_samples
-from pipeline.evaluation.detect import Detections, check_complete, detect
+from pipeline.evaluation.detect import Detections, check_complete, detect, grouping_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ def validate(
     url: str,
     *,
     size: int,
-    protocol: Protocol | str = "plain",
+    protocol: InferenceProtocol | str = "plain",
     limit: int = 0,
     world: World | None = None,
 ) -> Validation | None:
@@ -48,7 +49,8 @@ def validate(
     world = world or World()
     index = read_index(url)
     samples = read_samples(url, rank=world.rank, world=world.size, index=index, limit=limit)
-    parts: list[Detections] = world.gather(detect(network, samples, size=size, protocol=protocol, device=world.device))
+    predictor = Predictor(network, size, protocol, world.device, pool=grouping_threads(world.device))
+    parts: list[Detections] = world.gather(detect(predictor, samples))
     if not world.first:
         return None
     wanted = index.image_ids[: limit or None]

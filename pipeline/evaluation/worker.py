@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lhrnet.inference import PROTOCOLS, Timings
+from lhrnet.inference import PROTOCOLS
+from lhrnet.predictor import Predictor, Timings
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
 from pipeline.data.decode import Image
 from pipeline.data.index import ShardIndex
 from pipeline.data.samples import Sample, read_images
-from pipeline.evaluation.detect import Detections, detect
+from pipeline.evaluation.detect import Detections, detect, grouping_threads
 
 ProtocolName = Literal["plain", "flip", "multi-scale"]
 
@@ -108,16 +109,18 @@ class EvaluationWorker:
         self.task, config = task, task.config
         torch.set_num_threads(config.threads)
         self.device = _device(config)
-        self.network = build_network(task.checkpoint, self.device)
+        network = build_network(task.checkpoint, self.device)
         self.sums: list[Tensor] = []
-        self.network.register_forward_hook(self._sum)
-        self.size = config.size or task.checkpoint.model.side
-        black = np.zeros((self.size, self.size, 3), np.uint8)  # warms the device up, outside of what is timed
-        self._detect([Sample(black, -1, "", (), self.size, self.size)] * config.batch, Timings())
+        network.register_forward_hook(self._sum)
+        size = config.size or task.checkpoint.model.side
+        pool = grouping_threads(self.device)
+        self.predictor = Predictor(network, size, config.protocol, self.device, batch=config.batch, pool=pool)
+        black = np.zeros((size, size, 3), np.uint8)  # warms the device up, outside of what is timed
+        self._detect([Sample(black, -1, "", (), size, size)] * config.batch)
 
     def run(self, part: ShardSlice) -> SliceResult:
         """Find the people in a slice's images."""
-        timings = Timings()
+        timings = self.predictor.timings = Timings()
         shard = self.task.index.shards[part.shard]
         pictures: dict[int, Image] = {}
 
@@ -127,21 +130,11 @@ class EvaluationWorker:
                     pictures[sample.image_id] = sample.image
                 yield sample
 
-        found = self._detect(samples(), timings)
+        found = self._detect(samples())
         return SliceResult(found, timings, device_name(self.device, self.task.config.threads), pictures)
 
-    def _detect(self, samples: Iterable[Sample], timings: Timings) -> Detections:
-        config = self.task.config
-        found = detect(
-            self.network,
-            samples,
-            size=self.size,
-            protocol=config.protocol,
-            device=self.device,
-            batch=config.batch,
-            window=config.window,
-            timings=timings,
-        )
+    def _detect(self, samples: Iterable[Sample]) -> Detections:
+        found = detect(self.predictor, samples, window=self.task.config.window)
         sums, self.sums = torch.stack(self.sums), []
         if not torch.isfinite(sums).all():  # grouping finds nobody there, which would pass for a poor network
             raise ValueError(

@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from lhrnet.coco import KEYPOINTS
-from lhrnet.inference import predict
 from lhrnet.network.registry import create_model
 from lhrnet.network.spec import ModelConfig
 from lhrnet.person import Person
+from lhrnet.predictor import Predictor
 
 
 class PoseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is untyped
@@ -65,7 +65,7 @@ class PoseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is u
             For each image its people, the surest first: `score`, `box` (x, y, width, height) and `keypoints` by name
             (x, y, score; a score of 0 means not found), in pixels of the image.
         """
-        found = predict(self.network, images, self.size, protocol or self.protocol, self.device)
+        found = Predictor(self.network, self.size, protocol or self.protocol, self.device).many(images)
         return [[_plain(person) for person in people] for people in found]
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lhrnet.inference import Timings, predict
 from lhrnet.network import ModelConfig, create_model
+from lhrnet.predictor import Predictor, Timings
 from pipeline.evaluation.worker import device_name
 
 WARM_UP = 3
@@ -39,13 +39,13 @@ def network_latency(model: ModelConfig, *, size: int, threads: int, cuda: bool) 
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, threads))
     try:
-        network = create_model(model).to(device).eval()
+        predictor = Predictor(create_model(model), size, device=device, batch=1)
         image = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
         looks = []
         for _ in range(WARM_UP + LOOKS):
-            timings = Timings()
-            predict(network, [image], size, "plain", device, batch=1, timings=timings)
-            looks.append(1000 * timings.network)
+            predictor.timings = Timings()
+            predictor(image)
+            looks.append(1000 * predictor.timings.network)
         return NetworkLatency(ms=statistics.median(looks[WARM_UP:]), device=device_name(device, max(1, threads)))
     finally:
         torch.set_num_threads(before)

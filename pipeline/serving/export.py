@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lhrnet.coco import K
 from lhrnet.geometry import input_size
-from lhrnet.inference import PixelNetwork, merged
+from lhrnet.inference import FromPixels
 from lhrnet.network import PoseNetwork, deploy
 from lhrnet.network.alignment import align
 from lhrnet.network.subpixel import SubpixelUp
-from lhrnet.normalise import normalise
 from pipeline.checkpoints.trained_network import Trained
 from pipeline.serving.onnx_network import METADATA, Card, OnnxNetwork, describe, is_onnx
 from pipeline.storage import store
@@ -32,14 +31,14 @@ CHECKED = ((1, 64, 64), (2, 96, 160), (1, 224, 128))
 """Batches, heights and widths at which a file is held against torch, beside the network's own."""
 
 
-class PixelForm(PixelNetwork):
+class PixelForm(FromPixels):
     """A trained network in the form that is exported: it takes bytes, and puts out no tags at the half resolution."""
 
     def __init__(self, network: PoseNetwork) -> None:
-        super().__init__()
-        self.network = deploy(network)
-        align(self.network)
-        head = self.network.head
+        deployed = deploy(network)
+        super().__init__(deployed)
+        align(deployed)
+        head = deployed.head
         up, act = head.deconv
         assert isinstance(up, nn.ConvTranspose2d)
         head.deconv = nn.Sequential(SubpixelUp(up), act)
@@ -48,10 +47,6 @@ class PixelForm(PixelNetwork):
         last.weight, last.bias = (nn.Parameter(x[:K], requires_grad=False) for x in (last.weight, last.bias))
         last.out_channels = K
         self.eval()
-
-    def forward(self, pixels_BHW3: Tensor) -> tuple[Tensor, Tensor]:
-        """Heatmaps (B, 17, H/2, W/2) and tags (B, 17, H/4, W/4) of RGB bytes (B, H, W, 3)."""
-        return merged(*self.network(normalise(pixels_BHW3.permute(0, 3, 1, 2))))
 
 
 @dataclass(frozen=True, kw_only=True)

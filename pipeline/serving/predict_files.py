@@ -17,8 +17,8 @@ import numpy as np
 from lhrnet.coco import MAX_DETECTIONS
 from lhrnet.draw import draw_people
 from lhrnet.person import Person
+from lhrnet.predictor import Predictor
 from pipeline.cluster.stop_notice import asked_to_leave
-from pipeline.serving.predictor import Predictor
 from pipeline.serving.sources import WRITTEN, Image, Picture, Stream, files, is_camera, is_stream, read_files
 from pipeline.serving.video_writer import Film
 from pipeline.storage import store

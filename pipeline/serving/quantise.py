@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.geometry import fit, input_size, warp
+from lhrnet.image_file import read_image
+from lhrnet.inference import fit_input
 from pipeline.data.index import INDEX, read_index
 from pipeline.data.samples import read_samples
 from pipeline.serving.export import need_onnx, with_card
 from pipeline.serving.onnx_network import OnnxNetwork
-from pipeline.serving.sources import files, read_image
+from pipeline.serving.sources import files
 from pipeline.storage import store
 
 Image = NDArray[np.uint8]
@@ -134,7 +135,5 @@ class _Reader:
         image = next(self._images, None)
         if image is None:
             return None
-        height, width = image.shape[:2]
-        sides = input_size(width, height, self._size)
         self._on_image(1)
-        return {"images": np.asarray(warp(image, fit(width, height, sides), sides))[None]}
+        return {"images": fit_input(image, self._size)[None]}

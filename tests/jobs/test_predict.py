@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from lhrnet.network import ModelConfig, create_model
 from lhrnet.person import Person
+from lhrnet.predictor import Predictor
 from pipeline.checkpoints import checkpoint
-from pipeline.serving.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -3,31 +3,24 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lhrnet.coco import labelled
-from lhrnet.draw import contact_sheet, draw_heatmaps, draw_people, draw_tags
-from lhrnet.geometry import fit, input_size, warp
-from lhrnet.inference import network_maps
+from lhrnet.draw import contact_sheet, draw_people
 from lhrnet.metrics.coco_eval import image_oks
 from lhrnet.metrics.errors import FOUND, pair_up
-from lhrnet.normalise import normalise
 from lhrnet.person import Person
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
 from pipeline.data.index import read_index
 from pipeline.data.samples import read_images
 from pipeline.evaluation.evaluate import Evaluation
-from pipeline.evaluation.pictures import jpeg
+from pipeline.evaluation.pictures import jpeg, map_row
 
 Image = NDArray[np.uint8]
 Kind = Literal["worst", "best", "maps"]
-LEGIBLE = 384
-"""Pixels that the short side of a drawn map has at least about."""
 
 
 @dataclass(frozen=True)
@@ -108,17 +101,7 @@ def _maps(checkpoint: Checkpoint, images: Mapping[int, Image], size: int) -> lis
     network = build_network(checkpoint)
     pictures = []
     for image_id, image in images.items():
-        height, width = image.shape[:2]
-        sides = input_size(width, height, size)
-        pixels = warp(image, fit(width, height, sides), sides)
-        with torch.inference_mode():
-            batch = torch.from_numpy(np.ascontiguousarray(pixels))[None].permute(0, 3, 1, 2)
-            heat, tags = network_maps(network, normalise(batch), flip=False)
-            tags = torch.nn.functional.interpolate(tags[:, :, 0], size=heat.shape[2:], mode="nearest")
-        maps: tuple[Any, Any] = (heat[0].numpy(), tags[0].numpy())
-        factor = max(1, LEGIBLE // min(sides))
-        large = np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC))
-        drawn = [large, draw_heatmaps(large, maps[0]), draw_tags(large, *maps)]
+        drawn = map_row(network, image, size)
         sheet = contact_sheet(drawn, columns=3, captions=("input", "heatmaps", "tags"))
         pictures.append(ReportPicture("maps", image_id, f"image {image_id}", jpeg(sheet)))
     return pictures

@@ -10,6 +10,7 @@ from torch import nn
 
 from lhrnet.metrics.coco_eval import score
 from lhrnet.network import ModelConfig, create_model
+from lhrnet.predictor import Predictor
 from pipeline.cluster.world import World
 from pipeline.data.index import read_index, truth
 from pipeline.data.samples import read_samples
@@ -43,7 +44,7 @@ class Perfect:
 
 
 def test_every_image_is_looked_at_once_by_one_worker(network: nn.Module, val: str) -> None:
-    found = detect(network, read_samples(val), size=64, protocol="plain", device="cpu")
+    found = detect(Predictor(network, 64), read_samples(val))
     assert sorted(found.image_ids) == sorted(read_index(val).image_ids)
     assert all(person["category_id"] == 1 and len(person["keypoints"]) == 51 for person in found.people)
     assert max(Counter(person["image_id"] for person in found.people).values()) == 20, "an untrained network finds 30"
@@ -51,9 +52,7 @@ def test_every_image_is_looked_at_once_by_one_worker(network: nn.Module, val: st
 
 def test_workers_parts_make_the_whole(network: nn.Module, val: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = validate(network, val, size=64)
-    parts = [
-        detect(network, read_samples(val, rank=r, world=3), size=64, protocol="plain", device="cpu") for r in range(3)
-    ]
+    parts = [detect(Predictor(network, 64), read_samples(val, rank=r, world=3)) for r in range(3)]
     monkeypatch.setattr(World, "gather", lambda self, mine: parts)
     gathered = validate(network, val, size=64, world=World(rank=0, size=3))
     assert whole

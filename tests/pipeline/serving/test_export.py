@@ -14,7 +14,7 @@ from lhrnet.network import ModelConfig, create_model
 from pipeline.checkpoints import checkpoint
 from pipeline.serving.export import PixelForm, check, export, to_onnx, with_card, write
 from pipeline.serving.onnx_network import METADATA, OnnxNetwork
-from pipeline.serving.predictor import Predictor
+from pipeline.serving.predictor import load_predictor
 
 MODEL = ModelConfig(r=-4, input_size=64)
 
@@ -53,8 +53,8 @@ def image(seed: int = 0, size: tuple[int, int] = (70, 90)) -> np.ndarray:
 @pytest.mark.parametrize("protocol", ["plain", "flip", "multi-scale"])
 def test_people_are_those_that_torch_finds(run: str, file: str, protocol: str) -> None:
     images = [image(0), image(1, (90, 70)), image(2, (64, 200))]
-    wanted = Predictor.from_checkpoint(run, protocol=protocol, device="cpu").many(images)
-    exported = Predictor.from_checkpoint(file, protocol=protocol)
+    wanted = load_predictor(run, protocol=protocol, device="cpu").many(images)
+    exported = load_predictor(file, protocol=protocol)
     assert (exported.size, exported.device) == (64, "cpu")
     found = exported.many(images)
     assert [len(people) for people in found] == [len(people) for people in wanted]
@@ -115,9 +115,9 @@ def test_what_is_no_exported_network_is_named(run: str, file: str, tmp_path: Pat
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(Path(file).read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"broken\.onnx cannot be read as ONNX"):
-        Predictor.from_checkpoint(str(broken))
+        load_predictor(str(broken))
     with pytest.raises(FileNotFoundError, match=r"none\.onnx"):
-        Predictor.from_checkpoint(str(tmp_path / "none.onnx"))
+        load_predictor(str(tmp_path / "none.onnx"))
     model = onnx.load(file)
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "strange.onnx")
@@ -130,7 +130,7 @@ def test_what_is_no_exported_network_is_named(run: str, file: str, tmp_path: Pat
     with pytest.raises(ValueError, match="format 9"):
         OnnxNetwork(model.SerializeToString(), "it")
     with pytest.raises(ValueError, match="runs on the CPU"):
-        Predictor.from_checkpoint(file, device="cuda")
+        load_predictor(file, device="cuda")
     with pytest.raises(ValueError, match="exported already"):
         export(file)
     with pytest.raises(ValueError, match=r"must end in \.onnx"):

@@ -1,4 +1,4 @@
-"""What a network as a function promises."""
+"""What finding a network by its URL promises."""
 
 import dataclasses
 from pathlib import Path
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from lhrnet.inference import PROTOCOLS, predict
+from lhrnet.inference import PROTOCOLS
 from lhrnet.network import ModelConfig, create_model
+from lhrnet.predictor import Predictor
 from pipeline.checkpoints import checkpoint
-from pipeline.serving.predictor import Predictor
+from pipeline.serving.predictor import load_predictor
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,10 @@ def image(seed: int = 0, size: tuple[int, int] = (70, 90)) -> np.ndarray:
 
 
 def test_an_image_or_its_file_becomes_people(run: Path, tmp_path: Path) -> None:
-    predictor = Predictor.from_checkpoint(run)
+    predictor = load_predictor(run)
     assert (predictor.size, predictor.protocol, predictor.network.training) == (64, PROTOCOLS["plain"], False)
     people = predictor(image())
-    wanted = predict(predictor.network, [image()], 64)[0]
+    wanted = Predictor(predictor.network, 64)(image())
     assert len(people) == len(wanted) > 0
     np.testing.assert_array_equal(people[0].keypoints, wanted[0].keypoints)
     cv2.imwrite(str(tmp_path / "photo.png"), image()[..., ::-1])
@@ -49,35 +50,33 @@ def test_an_image_or_its_file_becomes_people(run: Path, tmp_path: Path) -> None:
 
 
 def test_size_and_protocol_are_chosen(run: Path) -> None:
-    predictor = Predictor.from_checkpoint(str(run), protocol="flip", size=128)
+    predictor = load_predictor(str(run), protocol="flip", size=128)
     people = predictor(image())
     assert people[0].tag is not None
     assert people[0].tag.shape == (2,)
-    np.testing.assert_array_equal(
-        people[0].keypoints, predict(predictor.network, [image()], 128, "flip")[0][0].keypoints
-    )
+    np.testing.assert_array_equal(people[0].keypoints, Predictor(predictor.network, 128, "flip")(image())[0].keypoints)
 
 
 def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="plain, flip, multi-scale"):
-        Predictor.from_checkpoint(str(run), protocol="best")
+        load_predictor(str(run), protocol="best")
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        Predictor.from_checkpoint(str(tmp_path))
+        load_predictor(str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"none\.jpg"):
-        Predictor.from_checkpoint(str(run))("none.jpg")
+        load_predictor(str(run))("none.jpg")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta"])
 def test_a_device_that_is_not_there_is_named_with_those_that_are(run: Path, device: str) -> None:
     with pytest.raises(ValueError, match=f"device is '{device}'; there are here: auto, cpu"):
-        Predictor.from_checkpoint(run, device=device)
+        load_predictor(run, device=device)
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device is 'cuda'"):
-            Predictor.from_checkpoint(run, device="cuda")
+            load_predictor(run, device="cuda")
 
 
 def test_a_registered_model_needs_a_server_and_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="set MLFLOW_TRACKING_URI"):
-        Predictor.from_checkpoint("models:/lightweight-hrnet@champion")
+        load_predictor("models:/lightweight-hrnet@champion")
     assert not list(tmp_path.iterdir())

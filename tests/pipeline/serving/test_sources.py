@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
 
-from pipeline.serving.sources import Stream, count, files, is_stream, read_files, read_image
+from lhrnet.image_file import read_image
+from pipeline.serving.sources import Stream, count, files, is_stream, read_files
 
 LEFT, RIGHT = (200, 30, 20), (10, 60, 220)
 

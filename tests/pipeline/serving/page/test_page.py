@@ -21,14 +21,13 @@ from lhrnet.coco import K
 from lhrnet.decoder.grouping import group
 from lhrnet.decoder.peaks import Floats
 from lhrnet.geometry import fit, input_size, inverse, warp
-from lhrnet.inference import PROTOCOLS
 from lhrnet.network import ModelConfig, create_model
 from lhrnet.person import Person
+from lhrnet.predictor import Predictor
 from pipeline.serving.export import PixelForm, to_onnx, with_card
 from pipeline.serving.onnx_network import Card, OnnxNetwork, describe
 from pipeline.serving.page.runtime import runtime
 from pipeline.serving.page.server import POLICY, PageServer, content
-from pipeline.serving.predictor import Predictor
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -347,7 +346,7 @@ def hold_people(found: list[dict[str, Any]], wanted: list[Person]) -> None:
 def test_the_page_finds_python_s_people_in_a_picture(
     used: dict[str, Any], model: bytes, pictures: dict[str, np.ndarray]
 ) -> None:
-    predictor = Predictor(network=OnnxNetwork(model), size=SIZE, protocol=PROTOCOLS["plain"], device="cpu")
+    predictor = Predictor(OnnxNetwork(model), SIZE)
     wanted = predictor(pictures["square"])
     assert (used["square"]["width"], used["square"]["height"]) == (SIZE, SIZE)
     hold_people(used["square"]["people"], wanted)

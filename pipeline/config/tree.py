@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.config import JsonDict
 
 from lhrnet.losses.pose_loss import LossConfig
 from lhrnet.network import ModelConfig
@@ -25,6 +26,9 @@ from pipeline.tracking.mlflow_run import TrackingConfig
 from pipeline.training.optimiser import OptimConfig
 from pipeline.training.step_plan import TrainConfig
 
+# marks of fields: see `pipeline.config.marks`
+NO_RESULT: JsonDict = {"result": False}
+RECIPE: JsonDict = {"recipe": True}
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
@@ -32,11 +36,11 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 class DataConfig:
     """Where the shards lie: one folder a split, each with its `index.json`."""
 
-    train: str
+    train: str = dataclasses.field(metadata={"order": True})
     """URL of the split that is trained on, e.g. `s3://lhrnet/shards/drawn/train2017`."""
     val: str
     """URL of the split that is scored during training and by `evaluate`."""
-    test: str = ""
+    test: str = dataclasses.field(default="", metadata={"result": False})
     """URL of the split that `submit` predicts; empty where there is none."""
 
 
@@ -45,20 +49,25 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    name: str = Field(description="The run's name: the same name again resumes the run.")
-    seed: int = Field(default=0, ge=0, description="One seed for weights, data order and augmentation.")
-    storage: str = Field(description="URL under which every run has a folder of its own.")
+    name: str = Field(description="The run's name: the same name again resumes the run.", json_schema_extra=NO_RESULT)
+    seed: int = Field(
+        default=0,
+        ge=0,
+        description="One seed for weights, data order and augmentation.",
+        json_schema_extra={"order": True},
+    )
+    storage: str = Field(description="URL under which every run has a folder of its own.", json_schema_extra=NO_RESULT)
     data: DataConfig
     stream: StreamConfig = StreamConfig()
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = Field(default=AugmentConfig(), json_schema_extra=RECIPE)
     model: ModelConfig = ModelConfig()
-    loss: LossConfig = LossConfig()
-    optim: OptimConfig = OptimConfig()
-    train: TrainConfig = TrainConfig()
+    loss: LossConfig = Field(default=LossConfig(), json_schema_extra=RECIPE)
+    optim: OptimConfig = Field(default=OptimConfig(), json_schema_extra=RECIPE)
+    train: TrainConfig = Field(default=TrainConfig(), json_schema_extra=RECIPE)
     evaluate: EvaluateConfig = EvaluateConfig()
-    gate: GateConfig = GateConfig()
-    search: SearchConfig = SearchConfig()
-    tracking: TrackingConfig = TrackingConfig()
+    gate: GateConfig = Field(default=GateConfig(), json_schema_extra=NO_RESULT)
+    search: SearchConfig = Field(default=SearchConfig(), json_schema_extra=NO_RESULT)
+    tracking: TrackingConfig = Field(default=TrackingConfig(), json_schema_extra=NO_RESULT)
 
     @field_validator("name")
     @classmethod

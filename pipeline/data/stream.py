@@ -5,7 +5,7 @@ be skipped: a stream that starts at a cursor opens only shards that hold images 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -26,21 +26,21 @@ __all__ = ["Batch", "Cursor", "Sample", "StreamConfig", "TrainStream", "read_sam
 class StreamConfig:
     """How shards are read."""
 
-    lanes: int = 16
+    lanes: int = field(default=16, metadata={"order": True})
     """Rows that an epoch is cut into. Ranks x loader workers must divide it; keep it for a run's whole life."""
-    loader_workers: int = 1
+    loader_workers: int = field(default=1, metadata={"result": False})
     """Processes a rank that read, decode and warp; 0: in the training process itself."""
-    window: int = 128
+    window: int = field(default=128, metadata={"order": True})
     """Images over which a lane is shuffled, on top of the order of the shards. A lane holds at most this many."""
-    images: Images = "labelled"
+    images: Images = field(default="labelled", metadata={"order": True})
     """Train on images with a labelled keypoint, with any person annotated, or all."""
     on_damage: Literal["fail", "skip"] = "fail"
     """What a shard that is missing, cut or changed does: end the run, or leave its images' places empty and count."""
-    cache: str = ""
+    cache: str = field(default="", metadata={"result": False})
     """A folder on each node that keeps shards read from afar; empty: none are kept."""
-    cache_gb: float = 20.0
+    cache_gb: float = field(default=20.0, metadata={"result": False})
     """Most that the cache holds, in 10^9 bytes; the shards longest unused go first."""
-    prefetch: int = 2
+    prefetch: int = field(default=2, metadata={"result": False})
     """Batches that each loader worker prepares ahead."""
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@
 
 import platform
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,21 +32,21 @@ class EvaluateConfig:
     """`plain`: one look at an image; `flip`: also mirrored; `multi-scale`: mirrored, at half, full and double size."""
     size: int | None = None
     """Short side of the input in pixels; empty: the network's own."""
-    workers: int = 0
+    workers: int = field(default=0, metadata={"result": False})
     """Most Ray actors that predict side by side, as the cluster has room; 0: in this process, without Ray."""
-    cpus_per_worker: float = 1.0
+    cpus_per_worker: float = field(default=1.0, metadata={"result": False})
     """CPUs that an actor reserves in the cluster."""
-    gpus_per_worker: float = 0.0
+    gpus_per_worker: float = field(default=0.0, metadata={"result": False})
     """GPUs that an actor reserves; a share such as 0.5 puts two actors on one."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = field(default="auto", metadata={"result": False})
     """`auto` takes a GPU where the worker has one."""
-    threads: int = 1
+    threads: int = field(default=1, metadata={"result": False})
     """Threads a worker computes with."""
     batch: int = 8
     """Most images passed through the network at once."""
     window: int = 64
     """Consecutive images of a shard that are sorted by size into batches."""
-    pictures: int = 8
+    pictures: int = field(default=8, metadata={"result": False})
     """Images, spread over the split, that are drawn with the people found in them."""
 
     def __post_init__(self) -> None:

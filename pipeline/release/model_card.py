@@ -5,12 +5,10 @@ from typing import Any
 
 from lhrnet.metrics.matching import Matches, by_crowding
 from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.config.marks import keys_marked
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.markdown import markdown_table
 from pipeline.evaluation.templates import template
-
-RECIPE = ("optim", "train", "augment", "loss")
-"""Sections of the config that a recipe consists of."""
 
 
 def render(
@@ -52,7 +50,11 @@ def render(
 
 
 def _settings(config: Mapping[str, Any]) -> str:
-    rows = [(f"{part}.{key}", str(value)) for part in RECIPE for key, value in dict(config.get(part, {})).items()]
+    rows = [
+        (f"{part}.{key}", str(value))
+        for part in keys_marked("recipe")
+        for key, value in dict(config.get(part, {})).items()
+    ]
     return markdown_table([("setting", ""), *rows])
 
 

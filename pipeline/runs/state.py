@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,16 +11,12 @@ from torch import Tensor
 
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.config.marks import keys_marked
+from pipeline.config.tree import Config
 from pipeline.data.order import Cursor
 from pipeline.training.stepper import Stepper
 
-if TYPE_CHECKING:
-    from pipeline.config.tree import Config
-
 log = logging.getLogger(__name__)
-
-ORDER_KEYS = ("seed", "data.train", "train.global_batch", "stream.lanes", "stream.window", "stream.images")
-"""Settings that the order of the images depends on."""
 
 
 def capture(
@@ -28,7 +24,7 @@ def capture(
     *,
     step: int,
     cursor: Cursor,
-    config: "Config",
+    config: Config,
     metrics: Mapping[str, float],
     validated: Mapping[str, float],
 ) -> Checkpoint:
@@ -62,7 +58,7 @@ def capture(
     )
 
 
-def restore(saved: Checkpoint, stepper: Stepper, config: "Config") -> Cursor:
+def restore(saved: Checkpoint, stepper: Stepper, config: Config) -> Cursor:
     """Put a saved state back; where the data goes on.
 
     Raises:
@@ -119,10 +115,10 @@ def newest(run_url: str) -> Checkpoint | None:
     return None
 
 
-def warn_of_changes(before: Mapping[str, Any], config: "Config") -> None:
+def warn_of_changes(before: Mapping[str, Any], config: Config) -> None:
     """Say which settings that decide the order of the images are not those the run began with."""
     now = config.tree()
-    for key in ORDER_KEYS:
+    for key in keys_marked("order"):
         old, new = before, now
         for part in key.split("."):
             old, new = old.get(part, {}), new[part]

@@ -17,7 +17,8 @@ import yaml
 from pipeline.cluster.capacity import DRIVER_CPUS, cluster_nodes, trials_at_once
 from pipeline.cluster.lease import Lease
 from pipeline.cluster.stop_notice import asked_to_leave
-from pipeline.config.search_space import Range, Setting, corners, settings
+from pipeline.config.marks import is_among, keys_marked
+from pipeline.config.search_space import CEM_KEY, R, Range, Setting, corners, settings
 from pipeline.config.tree import Config, parse
 from pipeline.data.index import read_index
 from pipeline.data.order import check_parts
@@ -37,16 +38,6 @@ TUNE_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # see asked_to_leave
     "RAY_DEDUP_LOGS": "0",  # trials' progress lines look alike, and are not
 }
-MAY_DIFFER = (
-    *("model.r", "model.cem"),
-    *("name", "storage", "search.", "gate.", "tracking.", "data.test"),
-    *("stream.loader_workers", "stream.cache", "stream.prefetch"),
-    *("train.min_workers", "train.cpus_per_worker", "train.threads", "train.nonfinite_limit", "train.max_failures"),
-    *("train.storage_patience", "train.log_every", "train.checkpoint_every", "train.validate_every", "train.pictures"),
-    *("train.keep_best", "evaluate.workers", "evaluate.cpus_per_worker", "evaluate.gpus_per_worker"),
-    *("evaluate.device", "evaluate.threads", "evaluate.pictures"),
-)
-"""Beginnings of the keys that no trial's figures depend on, or that every trial is given by its search."""
 Trial = tuple[Setting, int]
 """A setting and a seed."""
 
@@ -118,9 +109,10 @@ def same_question(config: Config, records: TrialRecords) -> None:
     place = store.join(search_url(config), "config.yaml")
     if not records.by_name or not store.exists(place):
         return
+    may_differ = (R, CEM_KEY, *keys_marked("result", False))
     before = parse(yaml.safe_load(store.read_bytes(place))).flat()
     for key, value in config.flat().items():
-        if not key.startswith(MAY_DIFFER) and key in before and before[key] != value:
+        if not is_among(key, may_differ) and key in before and before[key] != value:
             raise ValueError(
                 f"search {config.name} was begun with {key}={before[key]}, and now it is {value}: its figures would "
                 "not compare; take another name="

@@ -1,6 +1,6 @@
 """How long a run is and what each worker does in a step: settings, and plain arithmetic over them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -8,7 +8,7 @@ from typing import Literal
 class TrainConfig:
     """The training loop: how many images, on what, how often it looks up from its work."""
 
-    global_batch: int = 16
+    global_batch: int = field(default=16, metadata={"order": True})
     """Images a step over all workers together; the number of workers changes nothing about it."""
     steps: int | None = None
     """Length of the run in steps; give either this or epochs."""
@@ -16,14 +16,14 @@ class TrainConfig:
     """Length of the run in passes over the training split; give either this or steps. Neither: 1 epoch."""
     workers: int = 1
     """Processes that train side by side, one device each. Must divide global_batch and the stream's lanes."""
-    min_workers: int | None = None
+    min_workers: int | None = field(default=None, metadata={"result": False})
     """Elastic: go on with as few as this many workers when nodes are lost, of which as many have work as divide
     global_batch and the lanes. Empty: always exactly `workers`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU where the worker has one."""
-    cpus_per_worker: float = 1.0
+    cpus_per_worker: float = field(default=1.0, metadata={"result": False})
     """CPUs that a worker reserves in the cluster."""
-    threads: int = 1
+    threads: int = field(default=1, metadata={"result": False})
     """Threads a worker computes with; 0 leaves it to torch."""
     micro_batch: int = 0
     """Most images a worker passes through the network at once; the rest is accumulated. 0: all of its share. Batch norm
@@ -43,23 +43,23 @@ class TrainConfig:
     backbone_from: str = ""
     """URL of a file of PyTorch weights, of a backbone or a whole network of the same form, whose backbone a new run
     starts from: the reference's starts from ImageNet's. Empty: random weights."""
-    nonfinite_limit: int = 20
+    nonfinite_limit: int = field(default=20, metadata={"result": False})
     """Steps in a row with a loss or gradient that is not finite (each is skipped) after which the run is ended."""
-    max_failures: int = 3
+    max_failures: int = field(default=3, metadata={"result": False})
     """How many times lost workers are replaced before the run is ended."""
-    storage_patience: float = 600.0
+    storage_patience: float = field(default=600.0, metadata={"result": False})
     """Seconds that a run waits for a store that went away while it was on."""
-    log_every: int = 10
+    log_every: int = field(default=10, metadata={"result": False})
     """Steps between two rows of metrics."""
-    checkpoint_every: int = 250
+    checkpoint_every: int = field(default=250, metadata={"result": False})
     """Steps between two checkpoints: the most that a failure can cost."""
-    validate_every: float = 1.0
+    validate_every: float = field(default=1.0, metadata={"result": False})
     """Epochs between two validations; 0: only at the end."""
     validate_images: int = 0
     """Images a validation scores, the first of the split; 0: all."""
-    pictures: int = 6
+    pictures: int = field(default=6, metadata={"result": False})
     """Images of the validation split that every validation draws with people, heatmaps and tags; 0: none."""
-    keep_best: int = 2
+    keep_best: int = field(default=2, metadata={"result": False})
     """Checkpoints kept for their AP, besides the last two."""
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ def shard(
     from pipeline.sharding.plan import make_plans
     from pipeline.sharding.runners import choose
     from pipeline.sharding.source import present
-    from pipeline.sharding.write import ProblemsError, describe, write_split
+    from pipeline.sharding.write import ProblemsError, problem_line, write_split
     from pipeline.tracking.progress import Progress
 
     runner = choose(ray=ray, workers=workers)
@@ -40,7 +40,7 @@ def shard(
                 report = write_split(plan, runner=runner, strict=strict, done=progress.advance)
         except ProblemsError as error:
             for problem in error.problems:
-                typer.echo(f"  {plan.split}: {describe(problem)}", err=True)
+                typer.echo(f"  {plan.split}: {problem_line(problem)}", err=True)
             refused.append(f"{plan.split} {len(error.problems)}")
             continue
         index = report.index
@@ -50,7 +50,7 @@ def shard(
             f"{len(index.shards) - report.written} were there): {report.url}"
         )
         for problem in report.problems:
-            typer.echo(f"  left out: {describe(problem)}", err=True)
+            typer.echo(f"  left out: {problem_line(problem)}", err=True)
     if refused:
         raise ValueError(
             f"--strict allows no problems ({', '.join(refused)}; each on a line above): mend the source, or leave the "

@@ -1,7 +1,7 @@
-"""From a sample's bytes to what the network is trained on: one decode, one warp, joints and mask by the same matrix.
+"""From a sample's bytes to a training input: one decode, one warp, joints and mask by the same matrix.
 
-Chance comes from (seed, epoch, image id) alone, so a sample looks the same on whichever worker it is read.
-The affine is the reference recipe's: about the image's centre, on its short side.
+The random numbers depend on (seed, epoch, image id) alone, so that a sample is the same on every worker. The affine
+transform is the reference recipe's: about the image's centre, relative to its short side.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from lhrnet.coco import FLIP_INDEX, MAX_PEOPLE, K, labelled
 from pipeline.data.decode import JPEG, Image, decode, decode_ignored
 
 ONES: Final = np.ones((64, 64), np.uint8)
-"""Stands for an image of any size, stretched to it: OpenCV places each of its pixels to 1/1024."""
+"""Stands in for an all-ones image of any size: scaled to it, and warped at OpenCV's precision of 1/1024 pixel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +71,13 @@ class TrainingSample:
     joints: NDArray[np.float32]
     """(30, 17, 3) x, y in input pixels and COCO's visibility; padded with zeros."""
     mask: Image
-    """(S/2, S/2) 1 where the loss counts, 0 where something is ignored or, unless that counts, no image is."""
+    """(S/2, S/2) 1 where the loss counts; 0 in ignored regions and, without `count_outside`, outside of the image."""
 
 
 def draw_matrix(
     rng: np.random.Generator, width: int, height: int, size: int, config: AugmentConfig
 ) -> tuple[geometry.Matrix, bool]:
-    """Draw the map from an image of `width` x `height` to the input of `size`, and whether it mirrors."""
+    """Draw a random transform from an image of `width` x `height` to the input of `size`, and whether it mirrors."""
     scale, rotation, dx, dy, flip = rng.random(5)
     side = min(width, height)
     part = config.scale_min + scale * (config.scale_max - config.scale_min)
@@ -89,7 +89,7 @@ def draw_matrix(
 
 
 def joints_of(annotations: Sequence[dict[str, Any]], matrix: geometry.Matrix, mirrored: bool) -> NDArray[np.float32]:
-    """(30, 17, 3): the labelled people's joints through the map, those with most labels first where there are more."""
+    """(30, 17, 3): the labelled people's joints, transformed; of more than 30 people those with the most labels."""
     people = [a["keypoints"] for a in annotations if labelled(a)]
     if len(people) > MAX_PEOPLE:
         people = sorted(people, key=lambda points: -sum(v > 0 for v in points[2::3]))[:MAX_PEOPLE]
@@ -125,9 +125,9 @@ def prepare(
         width: image pixels.
         height: image pixels.
         size: side of the network's input.
-        config: how much is left to chance.
-        key: (seed, epoch, image id), the source of chance.
-        out: (size, size, 3), contiguous, where the image is drawn; None: it gets room of its own.
+        config: the ranges of the random changes.
+        key: (seed, epoch, image id), the seed of this sample.
+        out: (size, size, 3), contiguous, where the image is written; None: into a new array.
 
     Raises:
         ValueError: the image or the mask does not decode, or has another size than the annotation says.
@@ -168,7 +168,7 @@ def _mask(
 
 
 def _inside(matrix: geometry.Matrix, width: int, height: int, size: int) -> Image:
-    """(S, S) 1 where a pixel's centre lies in the image: a warp of ones, which a few pixels give as well as many."""
+    """(S, S) 1 where a pixel's centre lies in the image: a warp of ones, for which a small array of them is enough."""
     (a, b, x), (c, d, y) = matrix.tolist()
     across, down = width / len(ONES), height / len(ONES)
     stretched = np.array([[a * across, b * down, x], [c * across, d * down, y]])  # `compose` adds a third to the time
@@ -176,7 +176,7 @@ def _inside(matrix: geometry.Matrix, width: int, height: int, size: int) -> Imag
 
 
 def _jitter(image: Image, rng: np.random.Generator, config: AugmentConfig) -> None:
-    """Change the image's colours where it stands."""
+    """Change the image's colours in place."""
     if not (config.brightness or config.contrast or config.saturation):
         return
     shift, contrast, saturation = (2 * rng.random(3) - 1) * (config.brightness, config.contrast, config.saturation)

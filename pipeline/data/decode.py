@@ -33,11 +33,11 @@ def decode(jpeg: bytes, reduce: int = 1) -> Image:
 
 
 def check_whole(jpeg: bytes) -> None:
-    """OpenCV decodes a damaged JPEG to an image that is grey in part, and keeps libjpeg's warning of it to itself.
+    """Check that a JPEG is complete. OpenCV decodes a damaged one to an image that is partly grey, without a warning.
 
     Raises:
-        ValueError: a JPEG that lacks its end marker or whose data do not add up. Bytes too many before a marker, which
-            some cameras write, are let pass, and so is what follows the image, such as the film of a motion photo.
+        ValueError: a JPEG that lacks its end marker or whose data are damaged. Extraneous bytes before a marker, which
+            some cameras write, are allowed, and so are those after the image, such as a motion photo's video.
     """
     if not jpeg.startswith(JPEG):
         return
@@ -52,7 +52,7 @@ def check_whole(jpeg: bytes) -> None:
 
 
 def decode_ignored(png: bytes, width: int, height: int) -> Image:
-    """(H, W) 255 where the loss is not counted.
+    """Decode an ignore mask to (H, W), 255 where the loss is not counted.
 
     Raises:
         ValueError: the bytes are no image of that size.

@@ -1,4 +1,4 @@
-"""What a split's folder of shards holds: the index, and the truth that scores are measured against.
+"""What a split's folder of shards holds: the index, and the ground truth for scoring.
 
     <root>/<split>/index.json              counts, bytes, sha256 and image ids of everything else here; written last
     <root>/<split>/annotations.json.gz     the split's COCO annotations, without segmentations
@@ -25,7 +25,7 @@ FORMAT = 1
 ImageId = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 Images = Literal["labelled", "annotated", "all"]
-"""Which images: those with a labelled keypoint, with any person annotated, or every one."""
+"""Which images: those with a labelled keypoint, those with an annotated person, or all."""
 
 
 class Shard(BaseModel):
@@ -39,8 +39,8 @@ class Shard(BaseModel):
     bytes: int = Field(ge=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     source: str
-    """Hash over the names and sizes of the files it was made of, and their checksums where they lay in a zip: tells a
-    second run whether the source changed."""
+    """Hash of the source files' names and sizes (and checksums, where they are in a zip): shows a later run whether the
+    source changed."""
     image_ids: tuple[ImageId, ...]
     """In the tar's order."""
     annotations: tuple[int, ...]
@@ -56,7 +56,7 @@ class Shard(BaseModel):
         return self
 
     def chosen(self, images: Images) -> tuple[int, ...]:
-        """The ids of the images asked for, in the tar's order."""
+        """The ids of these images, in the tar's order."""
         counts = {"labelled": self.keypoints, "annotated": self.annotations, "all": (1,) * self.count}[images]
         return tuple(image for image, count in zip(self.image_ids, counts, strict=True) if count)
 
@@ -72,7 +72,7 @@ class LeftOut(BaseModel):
 
 
 class ShardIndex(BaseModel):
-    """A split's index. Frozen; `read_index` reads it and holds it against itself."""
+    """A split's index. Frozen; its counts and sums are checked when it is built."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -84,7 +84,7 @@ class ShardIndex(BaseModel):
     truth_sha256: str
     """Of `annotations.json.gz`."""
     per_shard: int = Field(ge=1)
-    """Most images a shard."""
+    """Maximum images per shard."""
     images: int = Field(ge=1)
     annotations: int
     keypoints: int
@@ -162,7 +162,7 @@ def splits(url: str) -> dict[str, str]:
 
 
 def unfinished(url: str) -> list[str]:
-    """The URLs of folders below `url` that hold shards and no index: sharding was ended there, or the index is lost."""
+    """The URLs of folders below `url` that hold shards and no index: sharding did not finish, or the index was lost."""
     if store.scheme(url) not in ("file", "s3"):
         return []
     found = [path.split("/") for path in store.listing(url) if path.count("/") == 1]
@@ -172,16 +172,16 @@ def unfinished(url: str) -> list[str]:
 
 
 def truth_bytes(tree: dict[str, Any]) -> bytes:
-    """The truth's file: the same tree gives the same bytes."""
+    """The ground truth as a file: the same tree gives the same bytes."""
     return gzip.compress(json.dumps(tree, separators=(",", ":")).encode(), compresslevel=6, mtime=0)
 
 
 def truth(url: str, index: ShardIndex | None = None) -> dict[str, Any]:
-    """The split's COCO tree (images, annotations, categories), as scoring wants it; segmentations are not kept.
+    """The split's ground truth as COCO's tree (images, annotations, categories), without segmentations.
 
     Raises:
-        FileNotFoundError: no index or no truth there.
-        ValueError: the truth is not the one that the index was written with.
+        FileNotFoundError: there is no index or no ground truth.
+        ValueError: the ground truth is not the one that the index was written with.
     """
     index = index or read_index(url)
     place = store.join(url, TRUTH)

@@ -1,4 +1,4 @@
-"""What one loader worker does: read the lanes that fall to it, prepare their images, send its part of every batch."""
+"""What one loader worker does: read its lanes, prepare their images, and send its slice of every batch."""
 
 import functools
 import logging
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 LAST = 1 << 62
 MEMORY = 1 << 29
-"""Most bytes of shards (two a lane) that a loader worker holds in memory rather than in temporary files."""
+"""Shards (two a lane) are held in memory up to this many bytes a loader worker, and in temporary files above."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Share:
-    """One rank's share of the stream: all that its loader workers must know."""
+class LoaderTask:
+    """What the loader workers of one rank need to know."""
 
     url: str
     """Of the split's folder."""
@@ -46,26 +46,28 @@ class Share:
     cache: NodeCache | None
 
 
-class Parts(IterableDataset[Any]):
-    """Endless parts of batches from batch `first` on: (n,S,S,3), (n,30,17,3), (n,S/2,S/2) and (n,).
+class BatchSlices(IterableDataset[Any]):
+    """A worker's slice of every batch from batch `first` on: (n,S,S,3), (n,30,17,3), (n,S/2,S/2) and (n,).
 
-    An error ends them: it is sent in place of a part, so that it is raised where the stream is used.
+    An error ends them. It is sent in place of a slice, so that it is raised where the stream is used.
     """
 
-    def __init__(self, share: Share, first: int) -> None:
-        self.share, self.first = share, first
+    def __init__(self, task: LoaderTask, first: int) -> None:
+        self.task, self.first = task, first
 
     def __iter__(self) -> Iterator[Any]:
         cv2.setNumThreads(0)
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        reader = LaneReader(self.share, workers)
-        world, batch = self.share.world, self.share.order.global_batch
+        reader = LaneReader(self.task, workers)
+        world, batch = self.task.world, self.task.order.global_batch
         try:
             for start in range(self.first * batch, LAST, batch):
-                mine = range(start + self.share.rank, start + batch, world)
-                yield reader.part([position for position in mine if position // world % workers == worker])
+                mine = range(start + self.task.rank, start + batch, world)
+                yield reader.batch_slice([position for position in mine if position // world % workers == worker])
         except (ValueError, OSError, RuntimeError) as error:
+            # A worker's error is pickled on its way. Classes of other packages, and builtin ones whose constructor
+            # takes more than a message, may not unpickle: of those only the message is sent.
             plain = type(error).__module__ == "builtins" and not isinstance(error, UnicodeError)
             yield (type(error) if plain else RuntimeError)(str(error))
         finally:
@@ -73,44 +75,45 @@ class Parts(IterableDataset[Any]):
 
 
 class LaneReader:
-    """Draws samples at positions, with one open lane for each lane that falls to this worker."""
+    """Gives the samples at positions of the stream. Keeps each lane of this worker open between batches."""
 
-    def __init__(self, share: Share, workers: int) -> None:
-        self.share = share
-        lanes = -(-share.order.lanes // (share.world * workers))
-        self.in_memory = 2 * lanes * max(shard.bytes for shard in share.shards) <= MEMORY
+    def __init__(self, task: LoaderTask, workers: int) -> None:
+        self.task = task
+        lanes = -(-task.order.lanes // (task.world * workers))
+        self.in_memory = 2 * lanes * max(shard.bytes for shard in task.shards) <= MEMORY
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="shards")
         self.lanes: dict[int, tuple[int, Generator[RawSample | None]]] = {}
 
-    def part(self, positions: list[int]) -> tuple[torch.Tensor, ...]:
-        """The prepared samples at these positions, which must follow on from the last ones."""
-        size = self.share.size
+    def batch_slice(self, positions: list[int]) -> tuple[torch.Tensor, ...]:
+        """The prepared samples at these positions, which must follow those of the last call."""
+        size = self.task.size
         images = np.empty((len(positions), size, size, 3), np.uint8)
         joints = np.zeros((len(positions), MAX_PEOPLE, K, 3), np.float32)
         mask = np.empty((len(positions), size // 2, size // 2), np.uint8)
         ids = np.full(len(positions), -1, np.int64)
         for i, position in enumerate(positions):
-            epoch, lane, place = self.share.order.place(position)
+            epoch, lane, place = self.task.order.place(position)
+            # the first draw of an epoch from this lane: open it there, which after a resume is within the lane
             if self.lanes.get(lane, (-1,))[0] != epoch:
-                self._leave_other_epochs(epoch)
-                self.lanes[lane] = epoch, self._samples(self.share.order.lane(epoch, lane), place)
+                self._close_other_epochs(epoch)
+                self.lanes[lane] = epoch, self._samples(self.task.order.lane(epoch, lane), place)
             raw = next(self.lanes[lane][1])
-            if raw is None:
+            if raw is None:  # lost with a damaged shard: the slot stays empty, on every rank alike
                 images[i] = mask[i] = 0
             else:
                 joints[i], mask[i] = self._prepared(raw, epoch, images[i])
                 ids[i] = raw.image_id
         return tuple(torch.from_numpy(array) for array in (images, joints, mask, ids))
 
-    def _leave_other_epochs(self, epoch: int) -> None:
-        """Close the lanes of epochs that are over: which lanes fall to this worker may change from one to the next, and
-        a lane that is not drawn from any more would hold its last shard for good.
+    def _close_other_epochs(self, epoch: int) -> None:
+        """Close the lanes of past epochs: which lanes are this worker's may change from one epoch to the next, and a
+        lane that is not read any more would keep its last shard open.
         """
         for lane in [lane for lane, (other, _) in self.lanes.items() if other != epoch]:
             self.lanes.pop(lane)[1].close()
 
-    def _prepared(self, raw: RawSample, epoch: int, room: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Draw the image into its room in the batch; its joints and mask."""
+    def _prepared(self, raw: RawSample, epoch: int, out: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Write the image into its slot `out` of the batch; returns its joints and mask."""
         try:
             ready = prepare(
                 raw.jpeg,
@@ -118,18 +121,18 @@ class LaneReader:
                 raw.annotations,
                 width=raw.width,
                 height=raw.height,
-                size=self.share.size,
-                config=self.share.augment,
-                key=(self.share.order.seed, epoch, raw.image_id),
-                out=room,
+                size=self.task.size,
+                config=self.task.augment,
+                key=(self.task.order.seed, epoch, raw.image_id),
+                out=out,
             )
         except ValueError as error:
-            raise ValueError(f"{self.share.url}: image {raw.image_id}: {error}") from error
+            raise ValueError(f"{self.task.url}: image {raw.image_id}: {error}") from error
         return ready.joints, ready.mask
 
     def _samples(self, lane: Lane, start: int) -> Generator[RawSample | None]:
         read = self._read(lane.readings(start))
-        held: dict[int, RawSample | None] = {}
+        held: dict[int, RawSample | None] = {}  # read but not yet drawn: at most a window of images
         for image in lane.drawn()[start:].tolist():
             while image not in held:
                 number, raw = next(read)
@@ -141,23 +144,23 @@ class LaneReader:
         opened: list[Future[BinaryIO]] = []
         for place, (number, wanted) in enumerate(readings):
             opened += [self.pool.submit(self._open, n) for n, _ in readings[place + len(opened) : place + 2]]
-            shard = self.share.shards[number]
+            shard = self.task.shards[number]
             left = set(wanted)
             try:
                 file = opened.pop(0).result()
-                for raw in read_shard(file, store.join(self.share.url, shard.name), shard.image_ids):
+                for raw in read_shard(file, store.join(self.task.url, shard.name), shard.image_ids):
                     if raw.image_id in left:
                         left.discard(raw.image_id)
                         yield raw.image_id, raw
             except (ValueError, FileNotFoundError) as error:
-                if self.share.on_damage == "fail":
+                if self.task.on_damage == "fail":
                     raise
-                _warn_once(f"{len(left)} places are left empty: {error}")
+                _warn_once(f"{len(left)} slots are left empty: {error}")
                 yield from ((image, None) for image in sorted(left))
 
     def _open(self, number: int) -> BinaryIO:
-        share = self.share
-        return open_shard(share.url, share.shards[number], share.cache, in_memory=self.in_memory)
+        task = self.task
+        return open_shard(task.url, task.shards[number], task.cache, in_memory=self.in_memory)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,13 +1,13 @@
-"""The order in which images are trained on: a pure function of (index, seed, epoch, position).
+"""The order of training images: a pure function of (index, seed, epoch, position).
 
-An epoch's shards are permuted and laid end to end, and the row of images is cut into `lanes` spans of equal length
-(the first ones hold one more where it does not come out even). Within its span a lane's images are shuffled over a
-window: an image moves at most `window` places, so a reader that goes through the shards in order holds at most that
-many. Place p of an epoch is image p // lanes of lane p % lanes.
+An epoch's shards are permuted and concatenated, and the sequence of images is divided into `lanes` spans of equal
+length (the first ones are longer by one where it does not divide evenly). Within its span a lane's images are shuffled
+over a window: an image moves by at most `window` positions, so that a reader that goes through the shards in order
+buffers at most that many. Position p of an epoch is image p // lanes of lane p % lanes.
 
-Epochs follow each other without a seam: global batch k takes places k * B to (k + 1) * B of the endless row of epochs.
-Nothing is dropped or repeated to fill a last batch, each image comes once an epoch, and all ranks take equal steps.
-Within a batch of B the rank r of `world` takes the places that lie r, r + world, ... from the batch's start.
+Epochs follow each other without a gap: global batch k takes positions k * B to (k + 1) * B of the endless sequence of
+epochs. Nothing is dropped or repeated to fill a last batch, each image comes once an epoch, and all ranks take the same
+number of steps. Within a batch of B, rank r of `world` takes the positions r, r + world, ... from the batch's start.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Lane:
     ids: NDArray[np.int64]
     """Image ids in the order of reading."""
     draws: NDArray[np.int64]
-    """The order of training: the j-th image drawn is the `draws[j]`-th read."""
+    """The order of training: the j-th image drawn is the `draws[j]`-th image read."""
 
     def drawn(self) -> NDArray[np.int64]:
         """Image ids in the order of training."""
@@ -46,11 +46,15 @@ class Lane:
 
     def readings(self, start: int = 0) -> list[tuple[int, frozenset[int]]]:
         """The shards that must be read to draw from the `start`-th image on, each with the ids wanted of it."""
+        # what is still to be drawn, in the order of reading
         wanted = np.sort(self.draws[start:])
         if not len(wanted):
             return []
+        # Each shard's images stand together there, so one shard ends where the next is first seen. `numbers` are
+        # ascending, and `first` says where each of them begins.
         numbers, first = np.unique(self.shards[wanted], return_index=True)
         groups = np.split(self.ids[wanted], np.sort(first)[1:])
+        # the shards by where they begin, which is the order of reading again
         return [
             (int(numbers[i]), frozenset(group.tolist())) for i, group in zip(np.argsort(first), groups, strict=True)
         ]
@@ -97,7 +101,7 @@ class Order:
         return Cursor(epoch, batch - self.first_batch(epoch))
 
     def place(self, position: int) -> tuple[int, int, int]:
-        """(epoch, lane, place in the lane) of a position, counted from 0 over all epochs."""
+        """(epoch, lane, position in the lane) of a position, counted from 0 over all epochs."""
         epoch, inside = divmod(position, self.images)
         return epoch, inside % self.lanes, inside // self.lanes
 
@@ -121,8 +125,8 @@ def _epoch(order: Order, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int6
     return ids, shards
 
 
-def check_parts(*, lanes: int, shards: int, global_batch: int, world: int, loaders: int) -> None:
-    """Refuse a division of the work that cannot give every rank equal steps, before the run starts.
+def check_divisible(*, lanes: int, shards: int, global_batch: int, world: int, loaders: int) -> None:
+    """Check, before a run starts, that batch and lanes divide evenly among ranks and their loader workers.
 
     Raises:
         ValueError: ranks x loaders do not divide the lanes, ranks do not divide the batch, or there are fewer shards

@@ -1,4 +1,4 @@
-"""Batches on the device before they are needed."""
+"""Copies batches to the device before they are needed."""
 
 import dataclasses
 import queue
@@ -15,11 +15,11 @@ AHEAD = 2
 def feed(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """The same batches with their tensors on the device.
 
-    On a GPU a thread puts them into pinned memory and copies them beside the computation, two ahead; on the CPU they
-    are passed on as they are, for the loader's own workers run ahead there.
+    For a GPU, a thread pins them and copies them during the computation, two ahead. On a CPU they are passed on as they
+    are: the loader workers are ahead already.
 
     Raises:
-        Whatever the batches raise, when the consumer reaches that place.
+        What reading the batches raises, when the consumer reaches that batch.
     """
     return _copied_ahead(batches, device) if device.type == "cuda" else batches
 
@@ -67,7 +67,7 @@ def _copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Ba
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """A batch's tensors on the device, by way of pinned memory; image ids and cursor stay where they are."""
+    """A batch with its tensors copied to the device from pinned memory; image ids and cursor stay on the CPU."""
     moved = {
         name: getattr(batch, name).pin_memory().to(device, non_blocking=True) for name in ("images", "joints", "mask")
     }

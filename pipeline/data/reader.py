@@ -1,7 +1,7 @@
-"""From a shard's bytes to its samples: held against the index first, then put together by WebDataset.
+"""From a shard's bytes to its samples: verified by the index first, then grouped by WebDataset.
 
-WebDataset alone ends a shard silently where a header is corrupt or a member is missing. Here no sample leaves a shard
-before its size and sha256 are those of the index, and every image that the index lists must come, in its order.
+WebDataset alone ends a shard silently where a header is corrupt or a member is missing. Here no sample is
+given out before size and sha256 are those of the index, and every image that the index lists must come, in its order.
 """
 
 import hashlib
@@ -42,13 +42,13 @@ class RawSample:
 
 
 def open_shard(folder: str, shard: Shard, cache: NodeCache | None = None, *, in_memory: bool = False) -> BinaryIO:
-    """A shard held against its index, open for reading at its start. Leaves no file behind except in the cache.
+    """A shard verified by size and sha256, open for reading at its start. Leaves no file behind except in the cache.
 
     Args:
         folder: the split's folder.
         shard: from its index.
-        cache: where shards from afar are kept; passed by while its disk is full.
-        in_memory: without a cache, hold a shard from afar in memory instead of a nameless temporary file.
+        cache: keeps remote shards on this node; not used while its disk is full.
+        in_memory: without a cache, hold a remote shard in memory instead of in an unnamed temporary file.
 
     Raises:
         ValueError: its size or sha256 is not what the index says.
@@ -81,7 +81,7 @@ def open_shard(folder: str, shard: Shard, cache: NodeCache | None = None, *, in_
 
 
 def _from_cache(cache: NodeCache, url: str, shard: Shard) -> BinaryIO | None:
-    """A shard by way of the cache; None where its disk is full, which is no reason to end a run."""
+    """A shard from the cache; None where its disk is full, which must not end a run."""
     try:
         return cache.open(url, sha256=shard.sha256, size=shard.bytes)
     except OSError as error:
@@ -113,23 +113,23 @@ def read_shard(file: BinaryIO, url: str, image_ids: tuple[int, ...]) -> Iterator
 
     with file:
         groups = iter(group_by_keys(_members(file, url)))
-        for place in itertools.count():
+        for number in itertools.count():
             try:
                 group = next(groups, None)
             except (tarfile.TarError, ValueError, OSError, AssertionError) as error:
-                raise ValueError(f"{url} does not read as a tar after {place} images: {error.args[0]}") from error
-            expected = image_ids[place] if place < len(image_ids) else None
+                raise ValueError(f"{url} does not read as a tar after {number} images: {error.args[0]}") from error
+            expected = image_ids[number] if number < len(image_ids) else None
             if group is None and expected is None:
                 return
             if group is None:
-                raise ValueError(f"{url} ends after {place} images; its index lists {len(image_ids)}")
+                raise ValueError(f"{url} ends after {number} images; its index lists {len(image_ids)}")
             if group["__key__"] != (f"{expected:012d}" if expected is not None else None):
-                raise ValueError(f"{url} holds {group['__key__']} at place {place} where its index lists {expected}")
+                raise ValueError(f"{url} holds {group['__key__']} at place {number} where its index lists {expected}")
             yield _sample(group, url)
 
 
 def _members(file: BinaryIO, url: str) -> Iterator[dict[str, Any]]:
-    """A tar's files in the form that WebDataset groups. Its own iterator reads 10 kB at a time, at twice the cost."""
+    """A tar's members in WebDataset's form. Its own iterator takes twice as long, as it reads 10 kB at a time."""
     with tarfile.open(fileobj=file, mode="r:") as tar:
         for info in tar:
             file.seek(info.offset_data)
@@ -162,7 +162,7 @@ def _sample(group: dict[str, Any], url: str) -> RawSample:
 
 
 def _annotation(annotation: dict[str, Any]) -> dict[str, Any]:
-    """An annotation that has what training reads. Quick: every image of every epoch comes by here."""
+    """An annotation that has what training reads. Must be fast: it is called for every image of every epoch."""
     points, number = annotation["keypoints"], annotation["num_keypoints"]
     if len(points) != 3 * K or not math.isfinite(sum(points)) or not isinstance(number, int):
         raise ValueError(f"an annotation without {K} keypoints of three numbers and their count")

@@ -1,4 +1,4 @@
-"""Pictures of what the network is trained on: augmented inputs with skeletons, heatmaps and the ignore mask."""
+"""Draws training samples: augmented inputs with skeletons, heatmaps and the ignore mask."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,14 +27,14 @@ def draw_samples(
     images: Images = "labelled",
     seed: int = 0,
 ) -> list[Path]:
-    """Write a picture for each of the first `count` images: skeletons beside heatmaps, what is ignored in red.
+    """Draw each of the first `count` images as training sees it: skeletons beside heatmaps, ignored regions in red.
 
     Args:
         url: the split's folder.
         out: folder of the pictures, named by image id.
         count: pictures.
         size: side of the network's input.
-        augment: how the images are changed; the same as in training's first epoch with this seed.
+        augment: the changes, which are those of training's first epoch with this seed.
         images: which images are taken.
         seed: of the changes.
 
@@ -65,7 +65,7 @@ def draw_samples(
 
 
 def draw_sample(ready: TrainingSample) -> NDArray[np.uint8]:
-    """One prepared image as the two halves of a picture, (H, 2 H, 3) RGB."""
+    """One sample as (S, 2 S, 3) RGB: skeletons on the left, heatmaps on the right."""
     size = ready.image.shape[0]
     ignored = cv2.resize(ready.mask, (size, size), interpolation=cv2.INTER_NEAREST) == 0
     tinted = ready.image.copy()

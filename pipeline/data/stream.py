@@ -1,7 +1,7 @@
-"""Shards to batches: each rank's part of global batches whose order depends on nothing but the seed.
+"""Shards to batches: each rank's part of global batches, in an order that depends on the seed alone.
 
-A rank's loader workers each read the lanes that fall to them and send their part of every batch. Nothing is decoded to
-be skipped: a stream that starts at a cursor opens only shards that hold images still to come.
+Each loader worker of a rank reads its own lanes and sends its slice of every batch. Nothing is decoded to be skipped: a
+stream that starts at a cursor opens only shards that hold images still to come.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.index import Images, read_index
-from pipeline.data.loader import Parts, Share
-from pipeline.data.order import Cursor, Order, check_parts
+from pipeline.data.loader import BatchSlices, LoaderTask
+from pipeline.data.order import Cursor, Order, check_divisible
 from pipeline.data.samples import Sample, read_samples
 from pipeline.storage import store
 from pipeline.storage.cache import node_cache
@@ -92,7 +92,7 @@ class TrainStream:
         chosen = [(shard, ids) for shard, ids in chosen if ids]
         if not chosen:
             raise ValueError(f"{url} has no {stream.images} images; set stream.images, or shard another split")
-        check_parts(
+        check_divisible(
             lanes=stream.lanes,
             shards=len(chosen),
             global_batch=global_batch,
@@ -111,7 +111,7 @@ class TrainStream:
             )
         self.config = stream
         self.order = Order(tuple(ids for _, ids in chosen), stream.lanes, stream.window, global_batch, seed)
-        self.share = Share(
+        self.task = LoaderTask(
             url=url,
             shards=tuple(shard for shard, _ in chosen),
             order=self.order,
@@ -123,17 +123,12 @@ class TrainStream:
             cache=cache,
         )
         self.skipped = 0
-        """Places left empty so far because their shard was damaged."""
+        """Slots left empty so far because their shard was damaged."""
 
     @property
     def images(self) -> int:
         """Images an epoch."""
         return self.order.images
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps that the first epoch takes; later ones take one fewer where images do not fill whole batches."""
-        return self.order.steps(0)
 
     def batches(self, start: Cursor = Cursor()) -> Iterator[Batch]:  # noqa: B008 - a frozen value
         """Yield this rank's part of every global batch from `start` on, over epochs without end.
@@ -145,9 +140,9 @@ class TrainStream:
             PermissionError, ConnectionError: the store cannot be read.
         """
         first, workers = self.order.batch(start), self.config.loader_workers
-        parts_of_batches = iter(
+        slices_of_batches = iter(
             DataLoader(
-                Parts(self.share, first),
+                BatchSlices(self.task, first),
                 batch_size=None,
                 num_workers=workers,
                 generator=torch.Generator(),  # else it draws from the global one, whose state a run resumes with
@@ -157,27 +152,28 @@ class TrainStream:
         number = first
         try:
             while True:
-                parts = [next(parts_of_batches) for _ in range(max(1, workers))]
-                for part in parts:
-                    if isinstance(part, Exception):
-                        raise part
-                batch = self._joined(parts, number)
+                slices = [next(slices_of_batches) for _ in range(max(1, workers))]
+                for sent in slices:
+                    if isinstance(sent, Exception):
+                        raise sent
+                batch = self._assembled(slices, number)
                 number += 1
                 self.skipped += int((batch.image_ids < 0).sum())
                 yield batch
         finally:
-            # ends the loader workers here and now: a garbage collector in another thread would wait on itself
-            del parts_of_batches
+            # Stop the workers now: collecting the DataLoader in another thread deadlocks.
+            del slices_of_batches
 
-    def _joined(self, parts: list[tuple[torch.Tensor, ...]], number: int) -> Batch:
+    def _assembled(self, slices: list[tuple[torch.Tensor, ...]], number: int) -> Batch:
+        """Batch `number` from the slices of all loader workers, whose samples alternate in it."""
         cursor = self.order.cursor(number + 1)
-        if len(parts) == 1:
-            images, joints, mask, ids = parts[0]
+        if len(slices) == 1:
+            images, joints, mask, ids = slices[0]
         else:
-            share = self.order.global_batch // self.share.world
-            images, joints, mask, ids = (torch.empty((share, *part.shape[1:]), dtype=part.dtype) for part in parts[0])
-            for worker, part in enumerate(parts):
-                start = (worker - number * share) % len(parts)
-                for whole, piece in zip((images, joints, mask, ids), part, strict=True):
-                    whole[start :: len(parts)] = piece
+            local = self.order.global_batch // self.task.world
+            images, joints, mask, ids = (torch.empty((local, *part.shape[1:]), dtype=part.dtype) for part in slices[0])
+            for worker, sent in enumerate(slices):
+                start = (worker - number * local) % len(slices)
+                for whole, part in zip((images, joints, mask, ids), sent, strict=True):
+                    whole[start :: len(slices)] = part
         return Batch(images.permute(0, 3, 1, 2), joints, mask, ids, cursor)

@@ -17,7 +17,7 @@ from pipeline.checkpoints import checkpoint
 from pipeline.cluster.lease import Lease
 from pipeline.config.tree import Config
 from pipeline.data.index import index_bytes, read_index
-from pipeline.data.order import check_parts
+from pipeline.data.order import check_divisible
 from pipeline.runs import state
 from pipeline.runs.initial_weights import start_from
 from pipeline.runs.loop import Outcome
@@ -84,7 +84,7 @@ def opened(config: Config, *, parent: str = "") -> Iterator[Opened]:
     begun = time.monotonic()
     index = read_index(config.data.train)
     read_index(config.data.val)
-    check_parts(
+    check_divisible(
         lanes=config.stream.lanes,
         shards=len(index.shards),
         global_batch=config.train.global_batch,

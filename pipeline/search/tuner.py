@@ -21,7 +21,7 @@ from pipeline.config.marks import is_among, keys_marked
 from pipeline.config.search_space import CEM_KEY, R, Range, Setting, corners, settings
 from pipeline.config.tree import Config, parse
 from pipeline.data.index import read_index
-from pipeline.data.order import check_parts
+from pipeline.data.order import check_divisible
 from pipeline.runs import launch
 from pipeline.search.answer import Answer, answer
 from pipeline.search.record import TrialRecords
@@ -142,7 +142,7 @@ def check(config: Config) -> list[Trial]:
     listed = corners(config.search) if proposed else settings(config.search, seed=config.seed)
     for setting in listed:
         trial = trial_config(config.tree(), setting, config.seed + config.search.repeats - 1)
-        check_parts(
+        check_divisible(
             lanes=trial.stream.lanes,
             shards=len(index.shards),
             global_batch=trial.train.global_batch,

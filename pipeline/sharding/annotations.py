@@ -1,4 +1,4 @@
-"""COCO's annotation files: one record an image, and what is wrong with it."""
+"""COCO's annotation files as one record for each image, and the problems of each."""
 
 import json
 from collections import Counter, defaultdict
@@ -10,15 +10,15 @@ from typing import Any
 from lhrnet.coco import KEYPOINTS, PERSON, K, labelled_keypoints
 
 KEPT = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints", "keypoints")
-"""What the shards keep of an annotation."""
+"""Keys of an annotation that the shards keep."""
 COUNTS = ("category_id", "iscrowd", "num_keypoints")
-"""What of it must be a whole number, and is its image's fault where it is none."""
+"""Of these, keys with integers. A wrong one is reported as a problem of its image, not of the whole file."""
 FAR = 1e5
-"""Pixels. No image is so large, and pycocotools ends the process where an outline is much larger."""
+"""Pixels: larger than any image. Much larger outlines make pycocotools end the process."""
 
 
 @dataclass(frozen=True)
-class Record:
+class ImageRecord:
     """One image and its annotations."""
 
     image_id: int
@@ -26,7 +26,7 @@ class Record:
     width: int
     height: int
     annotations: tuple[dict[str, Any], ...]
-    """COCO's, in order of id; a segmentation only where the region is to be ignored."""
+    """COCO's, in order of id; with a segmentation only where its region is ignored by the loss."""
 
     def kept(self) -> tuple[dict[str, Any], ...]:
         """The annotations without segmentations."""
@@ -42,11 +42,11 @@ class Record:
 class AnnotationFile:
     """One split's annotation file."""
 
-    records: tuple[Record, ...]
-    """In order of image id; those of ids that occur twice are left to `problems`."""
+    records: tuple[ImageRecord, ...]
+    """In order of image id; images whose id occurs twice are in `problems` instead."""
     categories: list[dict[str, Any]]
     problems: tuple[tuple[int, str, str], ...]
-    """(image id, file name, what is wrong) of what cannot be told image by image."""
+    """(image id, file name, what is wrong) of problems that involve more than one image."""
 
 
 def parse(data: bytes, name: str, *, labelled: bool) -> AnnotationFile:
@@ -55,7 +55,7 @@ def parse(data: bytes, name: str, *, labelled: bool) -> AnnotationFile:
     Args:
         data: the file's bytes.
         name: for messages.
-        labelled: whether it must hold people with keypoints, or only images (test-dev).
+        labelled: whether it must contain people with keypoints, or only images (test-dev).
 
     Raises:
         ValueError: not JSON, or not COCO's person keypoints.
@@ -88,7 +88,7 @@ def _grouped(
             slim = _slim(annotation)
             by_image[slim["image_id"]].append(slim)
         records = [
-            Record(
+            ImageRecord(
                 _whole(image["id"]),
                 str(image["file_name"]),
                 _whole(image["width"]),
@@ -132,15 +132,15 @@ def _slim(annotation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> int:
-    """The whole number that is meant by 5, 5.0 and "5": what reads the shards compares them as they are."""
+    """The integer meant by 5, 5.0 or "5": readers of the shards compare without converting."""
     number = int(value)
     if not isinstance(value, str) and number != value:
         raise ValueError(f"{value!r}, which is no whole number")
     return number
 
 
-def faults(record: Record) -> Iterator[str]:
-    """What is wrong with a record, whatever its image looks like."""
+def faults(record: ImageRecord) -> Iterator[str]:
+    """The problems of a record that show without its image."""
     if not 0 <= record.image_id < 1 << 63:
         yield "its id is not between 0 and 2**63 - 1"
     if record.width < 1 or record.height < 1:
@@ -168,16 +168,16 @@ def faults(record: Record) -> Iterator[str]:
             yield f"{name} has a keypoint outside the image"
 
 
-def _numbers(values: Any, count: int, most: float = FAR) -> bool:
-    return isinstance(values, list) and len(values) == count and all(_number(v, most) for v in values)
+def _numbers(values: Any, count: int, limit: float = FAR) -> bool:
+    return isinstance(values, list) and len(values) == count and all(_number(v, limit) for v in values)
 
 
-def _number(value: Any, most: float) -> bool:
-    return isinstance(value, int | float) and abs(value) <= most
+def _number(value: Any, limit: float) -> bool:
+    return isinstance(value, int | float) and abs(value) <= limit
 
 
 def _segmentation_fault(shape: Any, height: int, width: int) -> str:
-    """What pycocotools would stumble over, or fill with whatever lies in memory; empty if nothing."""
+    """Why pycocotools would fail on a segmentation or read uninitialised memory; empty if it would not."""
     if not shape:
         return ""
     if isinstance(shape, list):

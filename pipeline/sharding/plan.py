@@ -12,8 +12,8 @@ from pipeline.sharding.source import SPLITS, SplitFiles, check_apart, locate
 from pipeline.sharding.task import ShardTask
 from pipeline.storage import store
 
-LEAST_SHARDS = 16
-"""A small split gets shards of a sixteenth of its images, rounded up, so that there are enough to share out."""
+MIN_SHARDS = 16
+"""A small split gets shards of a sixteenth of its images, rounded up, so that there are enough for many readers."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,21 @@ class SplitPlan:
 def make_plans(
     source: str, target: str, names: Sequence[str], *, per_shard: int = 128, dataset: str = ""
 ) -> list[SplitPlan]:
-    """Read the annotations and say which images go into which shard.
+    """Read the annotations and decide which images go into which shard.
 
     Args:
-        source: where COCO's files lie.
+        source: where COCO's files are.
         target: root under which each split gets its folder.
-        names: splits; one that is named twice counts once.
-        per_shard: most images a shard; a split that would have fewer than 16 shards gets shards of a sixteenth of its
-            images, rounded up: at most 16 of them.
+        names: splits; duplicates are ignored.
+        per_shard: maximum images per shard; a split that would have fewer than 16 shards gets shards of a sixteenth of
+            its images, rounded up: at most 16 of them.
         dataset: name kept in the index; the source's last part if empty.
 
     Raises:
-        ValueError: an annotation file is not COCO's, a setting is wrong, or the shards would lie among the source's
-            own images.
+        ValueError: an annotation file is not COCO's, a setting is wrong, or the shards would be written among the
+            source's own images.
         OSError: the index of another split at the target cannot be read.
-        FileNotFoundError: annotations or images are not there.
+        FileNotFoundError: annotations or images are missing.
     """
     if per_shard < 1:
         raise ValueError(f"per_shard is {per_shard}; allowed: 1 or more (128 to 256 is good)")
@@ -63,20 +63,20 @@ def make_plans(
     plans = []
     for split in chosen:
         plans.append(
-            _plan(locate(source, split), store.join(target, split), per_shard, taken, dataset or _last(source))
+            _plan(locate(source, split), store.join(target, split), per_shard, taken, dataset or _last_part(source))
         )
         taken |= {record.image_id: split for task in plans[-1].tasks for record in task.records}
     return plans
 
 
-def _last(source: str) -> str:
-    if "://" not in source:  # "." and "x/.." are the folder they stand for, and a link is called as it is
+def _last_part(source: str) -> str:
+    if "://" not in source:  # resolves "." and "x/..", and keeps the name of a link
         source = os.path.abspath(store.local_path(source))
     return source.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _taken_elsewhere(target: str, names: Sequence[str]) -> dict[int, str]:
-    """Image ids of the splits that the target already holds and that are not to be written now."""
+    """Image ids, with their split, of splits that the target already holds and that are not written now."""
     urls = {split: store.join(target, split) for split in SPLITS if split not in names}
     there = {split: url for split, url in urls.items() if store.size(store.join(url, INDEX)) is not None}
     return {image: split for split, url in there.items() for image in read_index(url).image_ids}
@@ -87,7 +87,7 @@ def _plan(files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], da
     labelled = "person_keypoints" in SPLITS[files.split].annotations
     file = annotations.parse(data, files.annotations.name, labelled=labelled)
     digest = hashlib.sha256(data).hexdigest()
-    per_shard = max(1, min(per_shard, -(-len(file.records) // LEAST_SHARDS)))
+    per_shard = max(1, min(per_shard, -(-len(file.records) // MIN_SHARDS)))
     stem = f"{files.split}-{hashlib.sha256(f'{dataset} {per_shard} {digest}'.encode()).hexdigest()[:8]}"
     listed = _listed(url)
     tasks = []
@@ -106,7 +106,7 @@ def _plan(files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], da
 
 
 def _listed(url: str) -> dict[str, Shard]:
-    """The shards of the index of an earlier run, by name; none where it cannot be read: all is made anew then."""
+    """The shards of an earlier run's index, by name; none where it cannot be read, and then all are made again."""
     try:
         return {shard.name: shard for shard in read_index(url).shards}
     except (FileNotFoundError, ValueError):

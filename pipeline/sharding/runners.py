@@ -1,4 +1,4 @@
-"""Where shard tasks run: over a Ray cluster, or over this machine's cores. The bytes are the same either way."""
+"""Where shard tasks run: on a Ray cluster, or on this machine's cores. The bytes are the same either way."""
 
 import multiprocessing
 import os
@@ -11,11 +11,11 @@ from pipeline.sharding.write import Runner, serial
 
 
 def choose(*, ray: bool | None, workers: int) -> Runner:
-    """Pick a runner.
+    """Choose where shard tasks run.
 
     Args:
         ray: run as Ray tasks; None: inside a Ray job, where RAY_ADDRESS names the cluster (not its job server).
-        workers: tasks at once; 0: one a core. Over Ray at most as many as the cluster has CPUs.
+        workers: tasks at a time; 0: one per core. On Ray at most as many as the cluster has CPUs.
 
     Raises:
         ValueError: a negative number of workers.
@@ -30,7 +30,7 @@ def choose(*, ray: bool | None, workers: int) -> Runner:
 
 
 def over_processes(tasks: Sequence[ShardTask], workers: int) -> Iterator[tuple[int, ShardResult]]:
-    """On this machine's cores, in processes started afresh."""
+    """On this machine's cores, in spawned processes."""
     if len(tasks) < 2:
         yield from serial(tasks)
         return
@@ -45,11 +45,11 @@ def over_processes(tasks: Sequence[ShardTask], workers: int) -> Iterator[tuple[i
 
 
 def over_ray(tasks: Sequence[ShardTask], workers: int) -> Iterator[tuple[int, ShardResult]]:
-    """As Ray tasks of one CPU each, a few more handed out than run, so that the driver's memory stays small.
+    """As Ray tasks of one CPU each. Few more are submitted than can run, so that the driver needs little memory.
 
     Raises:
         ConnectionError: no cluster answers.
-        RuntimeError: a worker died or its node was lost, and again with each retry.
+        RuntimeError: a worker died or its node was lost, in each of several tries.
     """
     import ray
 
@@ -62,7 +62,7 @@ def over_ray(tasks: Sequence[ShardTask], workers: int) -> Iterator[tuple[int, Sh
     waiting = list(enumerate(tasks))[::-1]
     running: dict[Any, int] = {}
     while waiting or running:
-        # asked again each time: what waits for room makes the cluster grow, and what has grown takes more
+        # asked each time: waiting tasks make an autoscaling cluster grow, and a grown cluster takes more of them
         at_once = workers or 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         while waiting and len(running) < at_once:
             number, task = waiting.pop()

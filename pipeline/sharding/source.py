@@ -1,4 +1,4 @@
-"""Where COCO's files lie: a folder, its zips, a prefix in S3, or zips behind a URL, read without unpacking.
+"""Where COCO's files are: a folder, its zips, a prefix in S3, or zips at a web address, read without unpacking.
 
 SOURCE/annotations/person_keypoints_train2017.json   or in   SOURCE[/annotations]/annotations_trainval2017.zip
 SOURCE/train2017/*.jpg                               or in   SOURCE[/zips]/train2017.zip
@@ -51,7 +51,7 @@ def present(source: str, splits: Sequence[str] = ()) -> tuple[str, ...]:
     Raises:
         ValueError: a name that is no split of COCO's.
         FileNotFoundError: no split's images are there.
-        PermissionError: a web server refuses to give any, or the keys are wrong.
+        PermissionError: a web server refuses all of them, or the keys are wrong.
     """
     unknown = set(splits) - set(SPLITS)
     if unknown:
@@ -79,8 +79,8 @@ def locate(source: str, split: str) -> SplitFiles:
     """Find one split's files.
 
     Raises:
-        FileNotFoundError: its annotations or its images are not there; the message says where they were looked for.
-        PermissionError: a web server refuses each place that was looked at, or the keys are wrong.
+        FileNotFoundError: its annotations or its images are missing; the message says where they were looked for.
+        PermissionError: a web server refuses every address that was tried, or the keys are wrong.
     """
     layout = SPLITS[split]
     place = _images_at(source, layout)
@@ -101,10 +101,10 @@ def locate(source: str, split: str) -> SplitFiles:
 
 
 def check_apart(source: str, folder: str) -> None:
-    """Refuse a folder of shards in which a later run would look for images, or that holds the source itself.
+    """Refuse a folder of shards in which a later run would look for images, or that contains the source itself.
 
     Raises:
-        ValueError: with both places.
+        ValueError: the message names both places.
     """
     place, looked = _path(folder), [store.join(source, layout.images) for layout in SPLITS.values()]
     if _path(source).is_relative_to(place) or any(place.is_relative_to(_path(images)) for images in looked):
@@ -141,7 +141,7 @@ def _annotations_at(source: str, layout: Layout) -> Member:
 
 
 def _first(source: str, *names: str) -> str | None:
-    """The first of these files that is there. A web server may say 403 of what is not, as S3 does."""
+    """The first of these files that exists. A web server may answer 403 for one that does not, as S3 does."""
     refused = []
     for place in (store.join(source, name) for name in names):
         try:

@@ -1,4 +1,4 @@
-"""What a split holds, in numbers and in one picture."""
+"""Statistics of a split, as a table and as a plot."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ MEDIUM, LARGE = 32**2, 96**2
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """A split in numbers. Crowds are no people here."""
+    """A split in numbers. Crowds do not count as people."""
 
     index: ShardIndex
     images: int
@@ -27,14 +27,14 @@ class Statistics:
     crowds: int
     keypoints: int
     visible: int
-    """Keypoints that are labelled and not hidden (v = 2)."""
+    """Keypoints that are labelled and visible (v = 2)."""
     small: int
     medium: int
     large: int
-    """Labelled people by COCO's bounds of area."""
-    people_an_image: Counter[int]
-    """Labelled people of each image with any: how many images have so many."""
-    keypoints_a_person: Counter[int]
+    """Labelled people by COCO's size classes."""
+    people_per_image: Counter[int]
+    """Images by their number of labelled people, where there are any."""
+    keypoints_per_person: Counter[int]
     by_keypoint: NDArray[np.int64]
     """(17, 2): hidden and visible labels of each keypoint."""
     sides: NDArray[np.int64]
@@ -58,10 +58,10 @@ class Statistics:
 
 
 def statistics(url: str) -> Statistics:
-    """Count a split from its index and truth; no shard is read.
+    """Count a split from its index and ground truth; no shard is read.
 
     Raises:
-        FileNotFoundError, ValueError: no index or truth there, or damaged.
+        FileNotFoundError, ValueError: index or ground truth are missing or damaged.
     """
     index = read_index(url)
     tree = truth(url, index)
@@ -82,23 +82,23 @@ def statistics(url: str) -> Statistics:
         small=int((areas < MEDIUM).sum()),
         medium=int(((areas >= MEDIUM) & (areas < LARGE)).sum()),
         large=int((areas >= LARGE).sum()),
-        people_an_image=Counter(an_image.values()),
-        keypoints_a_person=Counter(a["num_keypoints"] for a in labelled),
+        people_per_image=Counter(an_image.values()),
+        keypoints_per_person=Counter(a["num_keypoints"] for a in labelled),
         by_keypoint=np.stack([(flags == 1).sum(0), (flags == 2).sum(0)], axis=1),
         sides=np.array([(image["width"], image["height"]) for image in tree["images"]], np.int64),
     )
 
 
 def plot(stats: Statistics, path: Path) -> None:
-    """Write the counts as one picture (PNG)."""
+    """Plot the counts into a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 8), layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots(2, 2)
-    _bars(axes[0, 0], stats.people_an_image, "labelled people an image", "images")
-    _bars(axes[0, 1], stats.keypoints_a_person, "labelled keypoints a person", "people")
+    _bars(axes[0, 0], stats.people_per_image, "labelled people per image", "images")
+    _bars(axes[0, 1], stats.keypoints_per_person, "labelled keypoints per person", "people")
     names = [name.replace("_", " ") for name in KEYPOINTS]
     axes[1, 0].barh(names, stats.by_keypoint[:, 1], color="#2a7de1", label="visible")
     axes[1, 0].barh(names, stats.by_keypoint[:, 0], left=stats.by_keypoint[:, 1], color="#f5a623", label="hidden")

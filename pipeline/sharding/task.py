@@ -1,4 +1,4 @@
-"""Write one shard: read its images, check them, put them into a tar of deterministic bytes."""
+"""Write one shard: read its images, check them, and write a tar whose bytes depend on its input alone."""
 
 import hashlib
 import io
@@ -11,39 +11,39 @@ import numpy as np
 from lhrnet.losses.loss_mask import loss_mask
 from pipeline.data.decode import check_whole, decode
 from pipeline.data.index import LeftOut, Shard
-from pipeline.sharding.annotations import Record, faults
+from pipeline.sharding.annotations import ImageRecord, faults
 from pipeline.storage import store
 from pipeline.storage.archive import Member
 
 QUICK_PNG = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_PNG_COMPRESSION, 1]
-"""Masks are read in every epoch: unfiltered they decode five times faster, for a few hundred bytes more."""
+"""Masks are read in every epoch: unfiltered PNGs decode five times faster and are a few hundred bytes larger."""
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """All that is needed to write one shard, on whichever machine."""
+    """What a worker on any machine needs to write one shard."""
 
     url: str
     """Of the tar."""
-    records: tuple[Record, ...]
+    records: tuple[ImageRecord, ...]
     members: tuple[Member | None, ...]
     """The image file of each record; None where the source has none."""
     refused: tuple[tuple[int, str], ...] = ()
-    """(image id, reason) of records that stay out, whatever their image is like."""
+    """(image id, reason) of records that are left out without a look at their image."""
     listed: Shard | None = None
-    """What the index of an earlier run says of the shard of this name."""
-    spare: bool = False
-    """Leave what is listed as it lies, even if it is wrong: the run may yet be refused."""
+    """The entry of the shard of this name in the index of an earlier run."""
+    keep_listed: bool = False
+    """Do not overwrite shards of the current index (dry run for `--strict`)."""
 
     @property
     def source(self) -> str:
-        """Hash over the names of the image files, what is known of them unread, and what is refused."""
+        """Hash of the image files' names, of what is known of them without reading, and of what is refused."""
         lines = [f"{r.file_name} {m.stamp if m else None}" for r, m in zip(self.records, self.members, strict=True)]
         return hashlib.sha256("\n".join([*lines, *map(str, self.refused)]).encode()).hexdigest()
 
     @property
     def known(self) -> Shard | None:
-        """What is listed, if it was made of the same files and none was left out: a bad one may have been mended."""
+        """The listed shard, if it was made of the same files and has them all: a bad image may be repaired by now."""
         ids = tuple(record.image_id for record in self.records)
         same = self.listed is not None and (self.listed.source, self.listed.image_ids) == (self.source, ids)
         return self.listed if same else None
@@ -57,12 +57,12 @@ class ShardResult:
     """None where no image was good."""
     left_out: tuple[LeftOut, ...]
     written: bool = False
-    due: bool = False
-    """It is missing or wrong and was spared; neither written nor due: it was there already, right in every byte."""
+    pending: bool = False
+    """It is missing or wrong and was not written (`keep_listed`). Neither written nor pending: it was right already."""
 
 
 def make_shard(task: ShardTask) -> ShardResult:
-    """Write one shard, unless the very bytes are there already. Nothing is removed.
+    """Write one shard, unless the same bytes are there already. Nothing is removed.
 
     Raises:
         OSError: the source or the target cannot be reached.
@@ -73,8 +73,8 @@ def make_shard(task: ShardTask) -> ShardResult:
     if not good:
         return ShardResult(None, tuple(left_out))
     digest = hashlib.sha256(data).hexdigest()
-    wrong, spared = _stored(task.url) != (len(data), digest), task.spare and task.listed is not None
-    if wrong and not spared:
+    wrong, kept = _stored(task.url) != (len(data), digest), task.keep_listed and task.listed is not None
+    if wrong and not kept:
         store.write_bytes(task.url, data)
     shard = Shard(
         name=task.url.rsplit("/", 1)[-1],
@@ -86,10 +86,10 @@ def make_shard(task: ShardTask) -> ShardResult:
         annotations=tuple(len(record.annotations) for record in good),
         keypoints=tuple(record.keypoints for record in good),
     )
-    return ShardResult(shard, tuple(left_out), written=wrong and not spared, due=wrong and spared)
+    return ShardResult(shard, tuple(left_out), written=wrong and not kept, pending=wrong and kept)
 
 
-def _tar(task: ShardTask) -> tuple[list[Record], list[LeftOut], bytes]:
+def _tar(task: ShardTask) -> tuple[list[ImageRecord], list[LeftOut], bytes]:
     from webdataset import TarWriter
 
     buffer, refused = io.BytesIO(), dict(task.refused)
@@ -113,7 +113,7 @@ def _tar(task: ShardTask) -> tuple[list[Record], list[LeftOut], bytes]:
     return good, left_out, buffer.getvalue()
 
 
-def _sample(record: Record, member: Member | None) -> dict[str, str | bytes]:
+def _sample(record: ImageRecord, member: Member | None) -> dict[str, str | bytes]:
     if member is None:
         raise FileNotFoundError("the image is listed but its file is not there")
     jpeg = member.read()
@@ -140,7 +140,7 @@ def _sample(record: Record, member: Member | None) -> dict[str, str | bytes]:
 
 
 def _stored(url: str) -> tuple[int, str] | None:
-    """Bytes and sha256 of what lies under a URL; None where nothing does, or nothing that its store vouches for."""
+    """Bytes and sha256 of the file at a URL; None where there is none, or its store reports it as damaged."""
     digest, count = hashlib.sha256(), 0
     try:
         for piece in store.stream(url):

@@ -1,4 +1,4 @@
-"""Read every byte of a split's shards again and hold them against the index, the truth, and each other."""
+"""Read every byte of a split's shards again and compare it with the index and the ground truth."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -13,8 +13,8 @@ from pipeline.storage import store
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a verification found."""
+class Verification:
+    """The result of a verification."""
 
     url: str
     index: ShardIndex
@@ -22,16 +22,16 @@ class Verdict:
     """Empty: every byte is as it was written."""
 
 
-def verify(url: str, *, workers: int = 2, done: Callable[[int], None] = lambda images: None) -> Verdict:
+def verify(url: str, *, workers: int = 2, done: Callable[[int], None] = lambda images: None) -> Verification:
     """Read a split again.
 
     Args:
         url: the split's folder.
         workers: shards read at once.
-        done: told the number of images of each shard that was read.
+        done: called with the number of images of each shard that was read.
 
     Raises:
-        FileNotFoundError, ValueError: there is no index, or it is damaged; nothing can be held against it then.
+        FileNotFoundError, ValueError: there is no index, or it is damaged, and so nothing to compare with.
         PermissionError, ConnectionError: the store cannot be read.
     """
     index = read_index(url)
@@ -45,13 +45,13 @@ def verify(url: str, *, workers: int = 2, done: Callable[[int], None] = lambda i
             for check in as_completed(checks):
                 faults += check.result()
                 done(checks[check].count)
-        finally:  # where the store is away or Ctrl-C comes, each shard in the queue would wait for its own time-outs
+        finally:  # else, with the store down or after Ctrl-C, each shard in the queue would wait for its own time-outs
             pool.shutdown(wait=False, cancel_futures=True)
-    return Verdict(url, index, tuple(sorted(faults)))
+    return Verification(url, index, tuple(sorted(faults)))
 
 
 def _truth_faults(url: str, index: ShardIndex) -> tuple[list[str], dict[int, dict[str, Any]] | None]:
-    """Faults, and what the truth says of each image; None where it cannot be read."""
+    """Faults, and the ground truth of each image; None where it cannot be read."""
     try:
         tree = truth(url, index)
     except (FileNotFoundError, ValueError) as error:

@@ -1,8 +1,8 @@
-"""COCO to shards: one task a shard, the same bytes whatever the parallelism, only what is missing or wrong written.
+"""COCO to shards: one task per shard, the same bytes at any parallelism; only missing or wrong shards are written.
 
-The plan (which images go into which shard) comes from the annotation file alone, so a bad image makes its shard one
-shorter and moves nothing else. The index is written last: a folder without one holds no finished shards. Only then are
-the tars of an earlier input removed.
+The plan (which images go into which shard) depends on the annotation file alone, so that a bad image makes its shard
+shorter by one and moves no other. The index is written last: a folder without one holds no finished shards. Only then
+are the tars of an earlier input removed.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from pipeline.sharding.task import ShardResult, ShardTask, make_shard
 from pipeline.storage import store
 
 Runner = Callable[[Sequence[ShardTask]], Iterator[tuple[int, ShardResult]]]
-"""Does tasks in any order and yields (which task, its result) as each ends."""
+"""Does tasks in any order and yields (number of the task, its result) as each ends."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +28,21 @@ class SplitReport:
     problems: tuple[LeftOut, ...]
     """Images left out and why; annotations without an image."""
     written: int
-    """Shards written; the others were there already."""
+    """Shards written; the others existed already."""
 
 
 class ProblemsError(ValueError):
     """A strict run found problems; all of them are in `problems`."""
 
     def __init__(self, split: str, problems: Sequence[LeftOut]) -> None:
-        lines = "\n".join(describe(problem) for problem in problems[:20])
+        lines = "\n".join(problem_line(problem) for problem in problems[:20])
         more = f"\n... and {len(problems) - 20} more" if len(problems) > 20 else ""
         super().__init__(f"{split}: {len(problems)} problems, and --strict allows none:\n{lines}{more}")
         self.problems = tuple(problems)
 
 
 def serial(tasks: Sequence[ShardTask]) -> Iterator[tuple[int, ShardResult]]:
-    """One task after the other, in this process."""
+    """One task after another, in this process."""
     for number, task in enumerate(tasks):
         yield number, make_shard(task)
 
@@ -50,13 +50,14 @@ def serial(tasks: Sequence[ShardTask]) -> Iterator[tuple[int, ShardResult]]:
 def write_split(
     plan: SplitPlan, *, runner: Runner = serial, strict: bool = False, done: Callable[[int], None] = lambda images: None
 ) -> SplitReport:
-    """Write a split's shards, then its truth and its index.
+    """Write a split's shards, then its ground truth and its index.
 
     Args:
         plan: from `make_plans`.
         runner: how the tasks are done.
-        strict: fail where an image must be left out; what an index lists is then as it was, and nothing new is left.
-        done: told the number of images of each task that ends.
+        strict: fail where an image must be left out; the shards of the current index are then unchanged, and new ones
+            removed.
+        done: called with the number of images of each task that ends.
 
     Raises:
         ProblemsError: strict and something is wrong.
@@ -64,19 +65,19 @@ def write_split(
         OSError: the source or the target cannot be reached.
     """
     results: dict[int, ShardResult] = {}
-    for number, result in runner([replace(task, spare=strict) for task in plan.tasks]):
+    for number, result in runner([replace(task, keep_listed=strict) for task in plan.tasks]):
         results[number] = result
         done(len(plan.tasks[number].records))
     if strict and (problems := _problems(plan, results)):
-        _take_back(plan, results)
+        _undo(plan, results)
         raise ProblemsError(plan.split, problems)
-    if due := [number for number, result in results.items() if result.due]:
-        for place, result in runner([plan.tasks[number] for number in due]):
-            results[due[place]] = result
+    if pending := [number for number, result in results.items() if result.pending]:
+        for place, result in runner([plan.tasks[number] for number in pending]):
+            results[pending[place]] = result
     ordered, problems = [results[number] for number in range(len(plan.tasks))], _problems(plan, results)
     shards = tuple(result.shard for result in ordered if result.shard)
     if not shards:
-        raise ValueError(f"{plan.split}: none of {plan.images} images is good; the first: {describe(problems[0])}")
+        raise ValueError(f"{plan.split}: none of {plan.images} images is good; the first: {problem_line(problems[0])}")
     listed = {image for shard in shards for image in shard.image_ids}
     truth = truth_bytes(_truth(plan, listed))
     index = ShardIndex(
@@ -103,14 +104,14 @@ def _problems(plan: SplitPlan, results: dict[int, ShardResult]) -> tuple[LeftOut
     return orphans + tuple(left for number in range(len(plan.tasks)) for left in results[number].left_out)
 
 
-def _take_back(plan: SplitPlan, results: dict[int, ShardResult]) -> None:
-    """Remove what a refused run wrote; no index lists it."""
+def _undo(plan: SplitPlan, results: dict[int, ShardResult]) -> None:
+    """Remove what a refused run wrote, which no index lists."""
     for number, result in results.items():
         if result.written:
             store.delete(plan.tasks[number].url)
 
 
-def describe(problem: LeftOut) -> str:
+def problem_line(problem: LeftOut) -> str:
     """A problem in one line."""
     return f"image {problem.image_id}{f' ({problem.file_name})' if problem.file_name else ''}: {problem.reason}"
 
@@ -127,15 +128,16 @@ def _truth(plan: SplitPlan, listed: set[int]) -> dict[str, object]:
 def _put(url: str, data: bytes) -> None:
     try:
         same = store.size(url) == len(data) and store.read_bytes(url) == data
-    except ValueError:  # its store says that it is damaged
+    except ValueError:  # its store reports it as damaged
         same = False
     if not same:
         store.write_bytes(url, data)
 
 
 def _remove_stale(plan: SplitPlan, names: set[str]) -> None:
-    """Tars of an earlier input, or of larger shards: a folder holds one set. So goes what a run that was killed was
-    about to write (`store.atomic`). What others put there stays.
+    """Remove tars of an earlier input or another shard size: a folder holds one set.
+
+    Also removes temporary files of killed runs (`store.atomic`). Other files stay.
     """
     tar = rf"{plan.split}-[0-9a-f]{{8}}-\d{{5,}}\.tar"
     ours = re.compile(rf"{tar}|\.({tar}|{re.escape(INDEX)}|{re.escape(TRUTH)})\.\w+")

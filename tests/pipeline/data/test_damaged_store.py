@@ -30,7 +30,7 @@ def train(folder: Any, **config: Any) -> list[list[int]]:
     """The image ids of an epoch's batches."""
     settings = StreamConfig(**{"lanes": 4, "loader_workers": 0, "window": 4, **config})
     stream = TrainStream(str(folder), stream=settings, augment=NONE, size=32, global_batch=4, rank=0, world=1, seed=1)
-    return [batch.image_ids.tolist() for batch in itertools.islice(stream.batches(), stream.steps_per_epoch)]
+    return [batch.image_ids.tolist() for batch in itertools.islice(stream.batches(), stream.order.steps(0))]
 
 
 def flip_a_bit(folder: Path) -> Path:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.order import Cursor, Order, check_parts
+from pipeline.data.order import Cursor, Order, check_divisible
 
 LANES = 12
 
@@ -136,9 +136,9 @@ def test_neighbours_in_a_shard_do_not_stay_neighbours() -> None:
 )
 def test_a_division_that_cannot_be_equal_is_refused(wrong: dict[str, int], word: str) -> None:
     good = {"lanes": 16, "shards": 40, "global_batch": 20, "world": 2, "loaders": 2}
-    check_parts(**good)
+    check_divisible(**good)
     with pytest.raises(ValueError, match=word):
-        check_parts(**{**good, **wrong})
+        check_divisible(**{**good, **wrong})
 
 
 def test_fewer_images_than_a_batch_are_refused() -> None:

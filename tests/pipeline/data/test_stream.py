@@ -111,19 +111,19 @@ def test_every_image_comes_once_an_epoch_and_epochs_meet_without_a_seam(drawn_sh
     row = torch.cat([batch["image_ids"] for batch in batches]).tolist()
     for epoch in range(3):
         assert sorted(row[epoch * counted.images : (epoch + 1) * counted.images]) == sorted(labelled)
-    assert cursors[counted.steps_per_epoch - 1] == Cursor(1, 0)
+    assert cursors[counted.order.steps(0) - 1] == Cursor(1, 0)
     assert cursors == sorted(cursors)
 
 
 def test_a_reader_holds_no_lanes_of_epochs_that_are_over(drawn_shards: Path) -> None:
     world = 4
-    share = stream(drawn_shards / "train2017", 1, world, images="all").share
-    assert share.order.images % world, "else each reader keeps its lanes, whatever the epoch"
-    reader = LaneReader(share, 1)
+    task = stream(drawn_shards / "train2017", 1, world, images="all").task
+    assert task.order.images % world, "else each reader keeps its lanes, whatever the epoch"
+    reader = LaneReader(task, 1)
     first: Any = None
-    for position in range(1, 4 * share.order.images, world):
-        reader.part([position])
-        assert {epoch for epoch, _ in reader.lanes.values()} == {share.order.place(position)[0]}
+    for position in range(1, 4 * task.order.images, world):
+        reader.batch_slice([position])
+        assert {epoch for epoch, _ in reader.lanes.values()} == {task.order.place(position)[0]}
         assert len(reader.lanes) <= LANES // world
         first = first or next(iter(reader.lanes.values()))
     assert first[1].gi_frame is None, "it is closed, and with it its shard"
@@ -211,11 +211,11 @@ def test_resuming_opens_no_shard_that_is_done(
     monkeypatch.setattr("pipeline.data.loader.open_shard", counting_open)
     monkeypatch.setattr("pipeline.data.loader.prepare", counting_prepare)
     counted = stream(drawn_shards / "train2017", lanes=1, window=1)
-    per_epoch = counted.steps_per_epoch
+    per_epoch = counted.order.steps(0)
     batches = counted.batches(Cursor(0, per_epoch - 2))
     first = next(batches)
     assert sorted(decoded) == sorted(first.image_ids.tolist())
-    assert len(set(opened)) < len(counted.share.shards) / 2
+    assert len(set(opened)) < len(counted.task.shards) / 2
 
 
 @pytest.mark.parametrize(

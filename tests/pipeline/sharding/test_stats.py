@@ -21,8 +21,8 @@ def test_the_counts_are_those_of_the_annotation_file(coco_mini: Path, tmp_path: 
     assert counted.small + counted.medium + counted.large == 86
     assert counted.medium == sum(32**2 <= a["area"] < 96**2 for a in people if a["num_keypoints"])
     assert counted.by_keypoint.sum() == 800
-    assert sum(number * images for number, images in counted.people_an_image.items()) == 86
-    assert sum(counted.keypoints_a_person.values()) == 86
+    assert sum(number * images for number, images in counted.people_per_image.items()) == 86
+    assert sum(counted.keypoints_per_person.values()) == 86
     assert ("images", "80 (28 with labelled people)") in counted.rows()
 
 

@@ -1,4 +1,6 @@
-"""What settings of grouping are worth: AP of the reference scenes' people, of which the truth is known.
+"""What rules of grouping are worth: AP of the reference scenes' people, of which the truth is known.
+
+All but the first line are by the tests' plain parser, which has as settings what grouping has as constants.
 
 The scenes are maps drawn from real annotations with noise, false peaks and missing joints. They are read from
 LHRNET_GOLDEN (default ../shared/golden), and nothing is measured where that is not.
@@ -7,6 +9,7 @@ LHRNET_GOLDEN (default ../shared/golden), and nothing is measured where that is 
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +17,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lhrnet.coco import MAX_DETECTIONS
-from lhrnet.decoder.grouping import REFERENCE, GroupingConfig, group
+from lhrnet.decoder.grouping import Groups, group
 from lhrnet.metrics.coco_eval import score
+from tests.reference.parser import REFERENCE, WITHOUT_QUIRKS
 
 FOLDER = Path(os.environ.get("LHRNET_GOLDEN", Path(__file__).resolve().parent.parent / "../shared/golden"))
-DEFAULT = GroupingConfig()
-SETTINGS = {
-    "default": DEFAULT,
+RULES: dict[str, Callable[[Any, Any], Groups]] = {
+    "default": group,
+    "the plain parser without quirks": WITHOUT_QUIRKS,
     "reference, every quirk": REFERENCE,
-    "round_distance=False": dataclasses.replace(DEFAULT, round_distance=False),
-    "adjust=parabola": dataclasses.replace(DEFAULT, adjust="parabola"),
-    "adjust=none": dataclasses.replace(DEFAULT, adjust="none"),
-    "refine=False": dataclasses.replace(DEFAULT, refine=False),
-    "score=after-refine": dataclasses.replace(DEFAULT, score="after-refine"),
-    "overflow=drop": dataclasses.replace(DEFAULT, overflow="drop"),
-    "ties=any": dataclasses.replace(DEFAULT, ties="any"),
+    "round_distance=False": dataclasses.replace(WITHOUT_QUIRKS, round_distance=False),
+    "adjust=parabola": dataclasses.replace(WITHOUT_QUIRKS, adjust="parabola"),
+    "adjust=none": dataclasses.replace(WITHOUT_QUIRKS, adjust="none"),
+    "refine=False": dataclasses.replace(WITHOUT_QUIRKS, refine=False),
+    "score_after_refine=True": dataclasses.replace(WITHOUT_QUIRKS, score_after_refine=True),
+    "overflow=drop": dataclasses.replace(WITHOUT_QUIRKS, overflow="drop"),
+    "ties=scipy": dataclasses.replace(WITHOUT_QUIRKS, ties="scipy"),
 }
 
 
 def run() -> list[dict[str, object]]:
-    """Measure each setting beside the default."""
+    """Measure each rule beside the default."""
     if not FOLDER.is_dir():
         return []
     scenes = [np.load(FOLDER / case["file"]) for case in json.loads((FOLDER / "grouping" / "index.json").read_text())]
     scenes = [scene for scene in scenes if len(scene["gt"])]
     truth = _truth(scenes)
-    aps = {name: score(truth, _found(scenes, config)).ap for name, config in SETTINGS.items()}
+    aps = {name: score(truth, _found(scenes, parse)).ap for name, parse in RULES.items()}
     return [
         {"name": f"grouping, {name}", "median": ap, "unit": "AP", "ratio": ap / aps["default"],
          "notes": f"{len(scenes)} scenes, {len(truth['annotations'])} people, their extent for area"}
@@ -63,10 +67,10 @@ def _truth(scenes: list[Any]) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
 
 
-def _found(scenes: list[Any], config: GroupingConfig) -> list[dict[str, Any]]:
+def _found(scenes: list[Any], parse: Callable[[Any, Any], Groups]) -> list[dict[str, Any]]:
     detections = []
     for image, scene in enumerate(scenes, 1):
-        people = group(scene["det"].astype(np.float32), scene["tag"].astype(np.float32), config)
+        people = parse(scene["det"].astype(np.float32), scene["tag"].astype(np.float32))
         for number in np.argsort(-people.scores, kind="stable")[:MAX_DETECTIONS]:
             person = {"image_id": image, "category_id": 1, "score": float(people.scores[number])}
             detections.append({**person, "keypoints": _in_input(people.keypoints[number])})

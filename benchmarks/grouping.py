@@ -46,9 +46,7 @@ def _rows(size: int, people: int) -> list[dict[str, object]]:
     if people == 30:
         bare = GroupingConfig(refine=False)
         plain = median_ms(lambda: (_plain_peaks(heat), _plain_refine(heat, tags, group(heat, tags, bare).tags)), 3)
-        peaks = median_ms(
-            lambda: find_peaks(heat, tags, kernel=5, threshold=0.1, count=30, merge_plateaus=True), REPEATS
-        )
+        peaks = median_ms(lambda: find_peaks(heat, tags, kernel=5, threshold=0.1, count=30), REPEATS)
         flipped = np.moveaxis(np.stack([tags[..., 0], tags[..., 0] + _noise(tags.shape[:3])], axis=1), 1, -1)
         both = median_ms(lambda: group(heat, flipped), REPEATS)
         rows += [

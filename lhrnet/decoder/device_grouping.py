@@ -17,7 +17,6 @@ from torch.nn.functional import max_pool2d, pad
 from lhrnet.coco import K
 from lhrnet.decoder.grouping import GroupingConfig, Groups, filled, group, missing, nobody, people_of_peaks
 from lhrnet.decoder.peaks import Peaks
-from lhrnet.decoder.refinement import Adjust
 
 _CHUNK = 1 << 24
 """Pixels for which tag distances are computed at a time."""
@@ -54,7 +53,7 @@ def group_on_device(
     scores, index = torch.where(is_peak, heat_BKhw, -torch.inf).flatten(2).topk(count)
     tags = tags_BKThw.flatten(3).gather(3, index[:, :, None].expand(-1, -1, tags_BKThw.shape[2], -1))
     maps = torch.arange(heat_BKhw.shape[0] * heat_BKhw.shape[1], device=heat_BKhw.device)
-    points = _between_pixels(heat_BKhw, maps.view(*heat_BKhw.shape[:2], 1), index, config.adjust)
+    points = _between_pixels(heat_BKhw, maps.view(*heat_BKhw.shape[:2], 1), index)
     scores_, index_, tags_, points_, finite, plateaus = (
         part.cpu().numpy() for part in (scores, index, tags.movedim(2, 3), points, finite_B, plateaus_B)
     )
@@ -68,7 +67,7 @@ def group_on_device(
     spread: Callable[..., Iterable[Any]] = pool.map if pool else map
     found = list(spread(people, range(len(heat_BKhw))))
     if config.refine:
-        found = _refined(found, heat_BKhw, tags_BKThw, config)
+        found = _refined(found, heat_BKhw, tags_BKThw)
     for image in np.flatnonzero(finite & plateaus):
         tags_KhwT = tags_BKThw[image].movedim(1, -1).cpu().numpy()
         found[image] = group(heat_BKhw[image].cpu().numpy(), tags_KhwT, config)
@@ -79,8 +78,6 @@ def _peak_pixels(heat_BKhw: Tensor, config: GroupingConfig) -> tuple[Tensor, Ten
     """Which pixels are peaks, and in which images a plateau may be larger than the window or keep several."""
     kernel = config.nms_kernel
     is_peak = (max_pool2d(heat_BKhw, kernel, 1, kernel // 2) == heat_BKhw) & (heat_BKhw > config.detection_threshold)
-    if not config.merge_plateaus:
-        return is_peak, torch.zeros(len(heat_BKhw), dtype=torch.bool, device=heat_BKhw.device)
     framed = pad(is_peak, (1, 1, 1, 0))
     left, north, north_east = framed[..., 1:, :-2] | framed[..., :-1, :-2], framed[..., :-1, 1:-1], framed[..., :-1, 2:]
     touches = is_peak & (left | north | north_east)
@@ -104,7 +101,7 @@ def _peaks(score_KN: Any, index_KN: Any, tag_KNT: Any) -> tuple[Peaks, Any]:
     return peaks, flat[order]
 
 
-def _between_pixels(heat_BKhw: Tensor, map_N: Tensor, index_N: Tensor, how: Adjust) -> Tensor:
+def _between_pixels(heat_BKhw: Tensor, map_N: Tensor, index_N: Tensor) -> Tensor:
     """`lhrnet.decoder.refinement.between_pixels` on the device.
 
     Args:
@@ -119,21 +116,16 @@ def _between_pixels(heat_BKhw: Tensor, map_N: Tensor, index_N: Tensor, how: Adju
     heat, start = heat_BKhw.reshape(-1), map_N * (height * width)
     x, y = index_N % width, index_N // width
     points = torch.stack([x, y], dim=-1) + 0.5
-    if how == "none":
-        return points
 
     def at(columns: Tensor, rows: Tensor) -> Tensor:
         return heat[start + rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)]
 
     before, after = torch.stack([at(x - 1, y), at(x, y - 1)], dim=-1), torch.stack([at(x + 1, y), at(x, y + 1)], dim=-1)
-    if how == "parabola":
-        bend = 2 * at(x, y)[..., None] - before - after
-        return points + (0.5 * (after - before) / torch.where(bend > 1e-6, bend, torch.inf)).clamp(-0.5, 0.5)
     shift = torch.where(after > before, 0.25, -0.25)
-    return points + (torch.where(after == before, 0.0, shift) if how == "quarter" else shift)
+    return points + torch.where(after == before, 0.0, shift)
 
 
-def _refined(found: list[Groups], heat_BKhw: Tensor, tags_BKThw: Tensor, config: GroupingConfig) -> list[Groups]:
+def _refined(found: list[Groups], heat_BKhw: Tensor, tags_BKThw: Tensor) -> list[Groups]:
     """Fill in what is missing, for all people of all images together."""
     device = heat_BKhw.device
     wanted = [missing(groups) for groups in found]
@@ -153,10 +145,10 @@ def _refined(found: list[Groups], heat_BKhw: Tensor, tags_BKThw: Tensor, config:
         parts.append((heat[i, k] - distance.round_()).argmax(1))
     index = torch.cat(parts)
     score = heat[image, keypoint, index]
-    points = _between_pixels(heat_BKhw, image * heat_BKhw.shape[1] + keypoint, index, config.adjust)
+    points = _between_pixels(heat_BKhw, image * heat_BKhw.shape[1] + keypoint, index)
     stops = np.cumsum(counts)[:-1]
     points_, score_ = (np.split(part.cpu().numpy(), stops) for part in (points, score))
     return [
-        filled(groups, person, k, at, height, config) if len(person) else groups
+        filled(groups, person, k, at, height) if len(person) else groups
         for groups, (person, k), at, height in zip(found, wanted, points_, score_, strict=True)
     ]

@@ -3,22 +3,20 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lhrnet.coco import MAX_PEOPLE, K
-from lhrnet.decoder.assignment import Overflow, Ties, assign
+from lhrnet.decoder.assignment import assign
 from lhrnet.decoder.peaks import Floats, Peaks, find_peaks
-from lhrnet.decoder.refinement import Adjust, best_for_tags, between_pixels
-
-ScoreRule = Literal["before-refine", "after-refine"]
+from lhrnet.decoder.refinement import best_for_tags, between_pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupingConfig:
-    """How people are put together from maps. The defaults keep the recipe; `REFERENCE` also keeps its quirks."""
+    """How people are put together from maps. The defaults are the recipe's."""
 
     max_people: int = MAX_PEOPLE
     """Peaks a keypoint that are looked at, and people that peaks may join."""
@@ -28,44 +26,18 @@ class GroupingConfig:
     """A peak joins a person only when its tag is nearer than this to the person's mean tag."""
     nms_kernel: int = 5
     """Odd side, in pixels, of the window in which a peak must be the highest."""
-    merge_plateaus: bool = True
-    """One peak for pixels of equal height side by side, none for a plateau larger than the window."""
-    use_detection_val: bool = True
-    """The score of a peak takes part in the assignment's cost, beside the tag distance."""
-    round_distance: bool = True
-    """Round the tag distance in the assignment's cost to whole numbers, so that scores decide among near people."""
-    share_equal_tags: bool = False
-    """A peak that starts a person takes over the one whose first tag is exactly equal."""
-    overflow: Overflow = "grow"
-    """Beyond `max_people`: "grow" starts people that nothing can join any more, "drop" starts none, "stop" leaves the
-    keypoints that are visited from then on out altogether (the reference code's ignore_too_much)."""
-    ties: Ties = "first"
-    """Which of equally cheap assignments: "first", the one that the reference code's solver finds, or "any" (faster in
-    crowds)."""
-    adjust: Adjust = "quarter"
-    """Where between pixels a keypoint lies: "none", "quarter" (towards the higher neighbour), "quarter-left" (also
-    where both are equal), "parabola"."""
     refine: bool = True
     """Give every person its missing keypoints, from the heatmap minus the rounded tag distance."""
-    score: ScoreRule = "before-refine"
-    """A person's score is the mean of the 17 keypoints' scores, before or after missing ones are filled in."""
 
     def __post_init__(self) -> None:
         if self.max_people < 1:
             raise ValueError(f"max_people is {self.max_people}; it must be at least 1")
-        if self.nms_kernel < 1 or self.nms_kernel % 2 == 0:
-            raise ValueError(f"nms_kernel is {self.nms_kernel}; it must be odd and at least 1")
+        if self.nms_kernel < 3 or self.nms_kernel % 2 == 0:
+            raise ValueError(f"nms_kernel is {self.nms_kernel}; it must be odd and at least 3")
         if not 0 <= self.detection_threshold < 1:
             raise ValueError(f"detection_threshold is {self.detection_threshold}; it must be from 0 to below 1")
         if not self.tag_threshold > 0:
             raise ValueError(f"tag_threshold is {self.tag_threshold}; it must be above 0")
-        for key, allowed in (("overflow", Overflow), ("ties", Ties), ("adjust", Adjust), ("score", ScoreRule)):
-            if getattr(self, key) not in get_args(allowed):
-                raise ValueError(f"{key} is {getattr(self, key)!r}; it must be one of {get_args(allowed)}")
-
-
-REFERENCE = GroupingConfig(merge_plateaus=False, share_equal_tags=True, adjust="quarter-left")
-"""Every quirk of HigherHRNet's parser, for figures to compare with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +49,7 @@ class Groups:
     tags: Floats
     """(P, T) mean tags."""
     scores: Floats
-    """(P,)"""
+    """(P,) mean score of the 17 keypoints, 0 counted for what no peak gave, before missing ones are filled in."""
 
 
 def group(heat_Khw: NDArray[Any], tags_KhwT: NDArray[Any], config: GroupingConfig | None = None) -> Groups:
@@ -110,31 +82,21 @@ def group(heat_Khw: NDArray[Any], tags_KhwT: NDArray[Any], config: GroupingConfi
         kernel=config.nms_kernel,
         threshold=config.detection_threshold,
         count=config.max_people,
-        merge_plateaus=config.merge_plateaus,
     )
-    groups = people_of_peaks(peaks, between_pixels(heat, peaks.keypoint, peaks.index, config.adjust), config)
+    groups = people_of_peaks(peaks, between_pixels(heat, peaks.keypoint, peaks.index), config)
     if not config.refine or not len(groups.scores):
         return groups
     person, keypoint = missing(groups)
     index = np.concatenate(
         [best_for_tags(heat[k], tags[k], groups.tags[person[keypoint == k]]) for k in np.unique(keypoint)] or [keypoint]
     )
-    points = between_pixels(heat, keypoint, index, config.adjust)
-    return filled(groups, person, keypoint, points, heat.reshape(K, -1)[keypoint, index], config)
+    points = between_pixels(heat, keypoint, index)
+    return filled(groups, person, keypoint, points, heat.reshape(K, -1)[keypoint, index])
 
 
 def people_of_peaks(peaks: Peaks, points_N2: Floats, config: GroupingConfig) -> Groups:
     """Put people together from peaks and where between the pixels each of them lies."""
-    peak_PK = assign(
-        peaks,
-        tag_threshold=config.tag_threshold,
-        max_people=config.max_people,
-        use_detection_val=config.use_detection_val,
-        round_distance=config.round_distance,
-        share_equal_tags=config.share_equal_tags,
-        overflow=config.overflow,
-        ties=config.ties,
-    )
+    peak_PK = assign(peaks, tag_threshold=config.tag_threshold, max_people=config.max_people)
     if not len(peak_PK):
         return nobody(peaks.tag.shape[1])
     found_PK = peak_PK >= 0
@@ -160,15 +122,13 @@ def filled(
     keypoint_N: NDArray[np.int64],
     points_N2: Floats,
     score_N: Floats,
-    config: GroupingConfig,
 ) -> Groups:
     """The people with missing keypoints filled in where the heatmap is above zero."""
     above = score_N > 0
     keypoints = groups.keypoints.copy()
     keypoints[person_N[above], keypoint_N[above], :2] = points_N2[above]
     keypoints[person_N[above], keypoint_N[above], 2] = score_N[above]
-    scores = keypoints[:, :, 2].mean(axis=1) if config.score == "after-refine" else groups.scores
-    return Groups(keypoints=keypoints, tags=groups.tags, scores=scores)
+    return Groups(keypoints=keypoints, tags=groups.tags, scores=groups.scores)
 
 
 def nobody(dimensions: int) -> Groups:

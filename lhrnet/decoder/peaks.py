@@ -28,10 +28,11 @@ class Peaks:
         return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
 
 
-def find_peaks(
-    heat_Khw: Floats, tags_KhwT: Floats, *, kernel: int, threshold: float, count: int, merge_plateaus: bool
-) -> Peaks:
+def find_peaks(heat_Khw: Floats, tags_KhwT: Floats, *, kernel: int, threshold: float, count: int) -> Peaks:
     """Non-maximum suppression and the best `count` of each keypoint.
+
+    Of pixels of equal height side by side (a plateau) one is a peak, the first; none if the plateau is larger than the
+    window.
 
     Args:
         heat_Khw: heatmaps of one image, finite, contiguous.
@@ -39,8 +40,6 @@ def find_peaks(
         kernel: odd side of the window in which a peak must be the highest.
         threshold: a peak must be higher than this.
         count: most peaks a keypoint.
-        merge_plateaus: of pixels of equal height side by side keep one, and drop plateaus larger than the window
-            (False: every pixel of a plateau is a peak, as in the reference code).
     """
     keypoints, height, width = heat_Khw.shape
     window = np.ones((kernel, kernel), dtype=np.uint8)
@@ -48,9 +47,7 @@ def find_peaks(
     for heat_hw, highest_hw in zip(heat_Khw, highest, strict=True):
         cv2.dilate(heat_hw, window, dst=highest_hw)
     is_peak = (heat_Khw == highest) & (heat_Khw > threshold)
-    flat = np.flatnonzero(is_peak)
-    if merge_plateaus:
-        flat = _one_a_plateau(flat, is_peak, kernel)
+    flat = _one_a_plateau(np.flatnonzero(is_peak), is_peak, kernel)
     score = heat_Khw.reshape(-1)[flat]
     keypoint = flat // (height * width)
     order = np.lexsort((-score, keypoint))

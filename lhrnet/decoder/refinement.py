@@ -1,52 +1,38 @@
 """Where between the pixels a peak lies, and keypoints that no peak gave."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lhrnet.decoder.peaks import Floats
 
-Adjust = Literal["none", "quarter", "quarter-left", "parabola"]
 _HIGH = 0.1
 """Height above which pixels are looked at first."""
 _STEP = 7
 """One pixel of so many is looked at to find the height that few exceed."""
 
 
-def between_pixels(
-    heat_Khw: Floats, keypoint: NDArray[np.int64], index: NDArray[np.int64], how: Adjust
-) -> NDArray[np.float32]:
-    """Points in corner coordinates of the map.
+def between_pixels(heat_Khw: Floats, keypoint: NDArray[np.int64], index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Points a quarter of a pixel from the pixel's centre towards the higher neighbour on each axis.
 
     Args:
         heat_Khw: heatmaps of one image.
         keypoint: (N,) which heatmap.
         index: (N,) y * w + x of the pixel.
-        how: "none": the pixel's centre. "quarter": a quarter of a pixel towards the higher neighbour on each axis,
-            "quarter-left": the same, and towards zero where both are equal (the reference code, which makes a mirrored
-            map give another answer). "parabola": the top of the parabola through three pixels, at most half a pixel.
 
     Returns:
-        (N, 2) x, y.
+        (N, 2) x, y in corner coordinates of the map; the centre where both neighbours are equal, so that a mirrored
+        map gives the mirrored answer.
     """
     _, height, width = heat_Khw.shape
     y, x = np.divmod(index, width)
     points = np.stack([x + 0.5, y + 0.5], axis=-1).astype(np.float32)
-    if how == "none":
-        return points
     left, right = heat_Khw[keypoint, y, np.maximum(x - 1, 0)], heat_Khw[keypoint, y, np.minimum(x + 1, width - 1)]
     up, down = heat_Khw[keypoint, np.maximum(y - 1, 0), x], heat_Khw[keypoint, np.minimum(y + 1, height - 1), x]
     before, after = np.stack([left, up], axis=-1), np.stack([right, down], axis=-1)
-    if how == "parabola":
-        bend = 2 * heat_Khw[keypoint, y, x][:, None] - before - after
-        shift = 0.5 * (after - before) / np.where(bend > 1e-6, bend, np.inf)
-        points += np.clip(shift, -0.5, 0.5)
-        return points
     shift = np.where(after > before, np.float32(0.25), np.float32(-0.25))
-    if how == "quarter":
-        shift[after == before] = 0
+    shift[after == before] = 0
     points += shift
     return points
 

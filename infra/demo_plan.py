@@ -11,7 +11,7 @@ CONFIG = ROOT / "jobs" / "configs" / "demo.yaml"
 SEARCH = (
     "search.r=[-4,-3]",
     "search.cem=[none,half-reordered]",
-    "search.concurrent=2",
+    "search.max_concurrent=2",
     "train.workers=1",
     "train.steps=200",
 )

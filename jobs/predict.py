@@ -23,8 +23,8 @@ def predict(
     batch: Annotated[int, typer.Option(help="Images at once.", min=1)] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     draw: Annotated[bool, typer.Option(help="Write pictures of what was found.")] = True,
-    least_score: Annotated[float, typer.Option(help="People below are not drawn.")] = 0.2,
-    most: Annotated[int | None, typer.Option(help="Stop after so many pictures.", min=1)] = None,
+    min_score: Annotated[float, typer.Option(help="People below are not drawn.")] = 0.2,
+    max_pictures: Annotated[int | None, typer.Option(help="At most this many pictures, then stop.", min=1)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find the people in pictures, draw them, and write them down in COCO's results format.
@@ -48,7 +48,7 @@ def predict(
     from pipeline.serving.sources import count as count_pictures
     from pipeline.tracking.progress import Progress
 
-    total = min((n for n in (count_pictures(sources), most) if n is not None), default=None)
+    total = min((n for n in (count_pictures(sources), max_pictures) if n is not None), default=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         predictor = load_predictor(model, protocol=protocol, size=size, device=device, batch=batch, pool=pool)
         with Progress(total, "predict", "pictures") as progress:
@@ -56,9 +56,9 @@ def predict(
                 predictor,
                 sources,
                 out,
-                least_score=least_score,
+                min_score=min_score,
                 draw=draw,
-                most=most,
+                max_pictures=max_pictures,
                 on_done=progress.advance,
             )
     spent, count = predictor.timings, len(shown.images)

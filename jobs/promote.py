@@ -14,7 +14,7 @@ def promote(
         typer.Argument(
             metavar="[MODEL] [KEY=VALUE]...",
             help="A version's number, or URL of a checkpoint or of a run's folder (left out: the best of the config's "
-            "run); settings such as gate.least_gain=0.005.",
+            "run); settings such as gate.min_gain=0.005.",
         ),
     ] = None,
     config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",

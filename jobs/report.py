@@ -33,7 +33,7 @@ def report(
     from pipeline.config.tree import load
     from pipeline.runs import score
 
-    given, overrides = split_arguments(arguments, most=2)
+    given, overrides = split_arguments(arguments, max_checkpoints=2)
     settings = load(config, overrides)
     models = [checkpoint.load(url) for url in given or [settings.run_url]]
     result = score.report(settings, models, pictures=pictures, out=out)

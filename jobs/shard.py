@@ -11,7 +11,7 @@ def shard(
     split: Annotated[
         list[str] | None, typer.Option(help="train2017, val2017 or test-dev2017; again for more. Default: those there.")
     ] = None,
-    per_shard: Annotated[int, typer.Option(help="Most images a shard.")] = 128,
+    per_shard: Annotated[int, typer.Option(help="At most this many images a shard.")] = 128,
     dataset: Annotated[str, typer.Option(help="Name kept in the index. Default: the source's last part.")] = "",
     strict: Annotated[bool, typer.Option(help="Fail where an image is bad, instead of leaving it out.")] = False,
     ray: Annotated[

@@ -43,8 +43,8 @@ def draw_people(
     *,
     scale: int | None = None,
     scores: bool = True,
-    least_score: float = 0.0,
-    least_keypoint: float = 0.15,
+    min_score: float = 0.0,
+    min_keypoint: float = 0.15,
 ) -> Image:
     """Draw skeletons over an image.
 
@@ -53,8 +53,8 @@ def draw_people(
         people: in the image's pixels.
         scale: whole factor by which the picture is enlarged; None: as much as makes its short side 384 or more.
         scores: write each person's score beside the head.
-        least_score: people below are left out. COCO counts everybody found; 0.2 makes a readable picture.
-        least_keypoint: keypoints with a score of this or less are left out, and their limbs.
+        min_score: people below are left out. COCO counts everybody found; 0.2 makes a readable picture.
+        min_keypoint: keypoints with a score of this or less are left out, and their limbs.
 
     Returns:
         (H · scale, W · scale, 3) RGB uint8.
@@ -66,12 +66,12 @@ def draw_people(
     factor = scale or max(1, math.ceil(_LEGIBLE / min(image.shape[:2])))
     h, w = image.shape[:2]
     canvas = np.array(cv2.resize(image, (w * factor, h * factor), interpolation=cv2.INTER_CUBIC))
-    drawn = [(i, person) for i, person in enumerate(people) if person.score >= least_score]
+    drawn = [(i, person) for i, person in enumerate(people) if person.score >= min_score]
     for i, person in reversed(drawn):
-        _skeleton(canvas, person, factor, PEOPLE[i % len(PEOPLE)], least_keypoint)
+        _skeleton(canvas, person, factor, PEOPLE[i % len(PEOPLE)], min_keypoint)
     if scores:
         for i, person in reversed(drawn):
-            _score(canvas, person, factor, PEOPLE[i % len(PEOPLE)], least_keypoint)
+            _score(canvas, person, factor, PEOPLE[i % len(PEOPLE)], min_keypoint)
     return canvas
 
 

@@ -37,7 +37,7 @@ def run(setup: Setup, limit: Limit, put: Put) -> None:
     stream = TrainStream(
         str(shards / "train2017"),
         stream=StreamConfig(lanes=LANES, loader_workers=workers, prefetch=4),
-        augment=AugmentConfig(scale_min=0.8, scale_max=1.25, rotation=15, translation=20, flip=0.5),
+        augment=AugmentConfig(min_scale=0.8, max_scale=1.25, rotation=15, translation=20, flip=0.5),
         size=side,
         global_batch=batch,
         rank=0,

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from lhrnet.network import ModelConfig, create_model
+from pipeline.checkpoints.stored_config import current
 from pipeline.storage import store
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Checkpoint:
     step: int
     """Training steps behind it."""
     config: Mapping[str, Any]
-    """The resolved config it was trained with."""
+    """The resolved config it was trained with, in today's names."""
     weights: Mapping[str, Tensor]
     """State dict to evaluate and export."""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -132,7 +133,7 @@ def load(url: str, *, training: bool = False) -> Checkpoint:
     return Checkpoint(
         url=url,
         step=manifest["step"],
-        config=config,
+        config=current(config),
         weights=_unpack(read("weights.pt")),
         metrics=json.loads(read("metrics.json")),
         training=_unpack(read("training.pt")) if training else {},

@@ -117,9 +117,9 @@ def trials_at_once(
         )
     if room < at_least:
         raise ValueError(
-            f"search.concurrent is {wanted} and {room} fit at once: {trial}, and the cluster ({describe(nodes)}) has "
-            f"room for {slots(nodes, cpus=cpus, gpus=gpus, drivers=at_least)} such workers beside {at_least} trials; "
-            f"set it to {room} or to 0, or train.workers or train.cpus_per_worker lower"
+            f"search.max_concurrent is {wanted} and {room} fit at once: {trial}, and the cluster ({describe(nodes)}) "
+            f"has room for {slots(nodes, cpus=cpus, gpus=gpus, drivers=at_least)} such workers beside {at_least} "
+            f"trials; set it to {room} or to 0, or train.workers or train.cpus_per_worker lower"
         )
     return min(wanted or room, trials)
 

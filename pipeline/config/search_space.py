@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from lhrnet.network.spec import CEM
+from pipeline.checkpoints.stored_config import first_key
 
 Setting = Mapping[str, Any]
 R: Final = "model.r"
@@ -56,8 +57,8 @@ class SearchConfig:
     `optim: {lr: {low: 1.0e-3, high: 1.0e-2, log: true}}`."""
     algorithm: Literal["grid", "random", "optuna"] = "grid"
     """`grid`: every setting; `random`: some of them; `optuna`: each proposed from the figures of those before."""
-    settings: int = 0
-    """Settings that `random` draws or `optuna` proposes; `grid` has as many as there are."""
+    samples: int = 0
+    """Settings that `random` draws or `optuna` proposes; `grid` tries all there are."""
     repeats: int = 1
     """Runs of each setting, with the seeds `seed`, `seed` + 1 and so on: two or more give a spread."""
     asha: bool = False
@@ -66,14 +67,14 @@ class SearchConfig:
     """Part of its run that every trial has before it may be ended early."""
     reduction: int = 3
     """Of so many trials that reach a rung, about one goes on."""
-    concurrent: int = 0
-    """Most trials at once; 0: as many as the cluster has room for when the search starts."""
+    max_concurrent: int = 0
+    """At most this many trials at once; 0: as many as the cluster has room for when the search starts."""
 
     def __post_init__(self) -> None:
         for key in ("r", "cem"):
             if not getattr(self, key) or len(set(getattr(self, key))) != len(getattr(self, key)):
                 raise ValueError(f"{key} is {list(getattr(self, key))}; allowed: one value or more, each once")
-        for key, least in {"settings": 0, "repeats": 1, "reduction": 2, "concurrent": 0}.items():
+        for key, least in {"samples": 0, "repeats": 1, "reduction": 2, "max_concurrent": 0}.items():
             if getattr(self, key) < least:
                 raise ValueError(f"{key} is {getattr(self, key)}; allowed: {least} or more")
         if not 0 < self.grace < 1:
@@ -81,8 +82,8 @@ class SearchConfig:
         ranges = [key for key, values in self.space().items() if isinstance(values, Range)]
         if self.algorithm == "grid" and ranges:
             raise ValueError(f"also has a range for {ranges[0]}; allowed with algorithm grid: lists of values")
-        if self.algorithm != "grid" and not self.settings:
-            raise ValueError(f"settings is 0; allowed with algorithm {self.algorithm}: 1 or more")
+        if self.algorithm != "grid" and not self.samples:
+            raise ValueError(f"samples is 0; allowed with algorithm {self.algorithm}: 1 or more")
 
     def space(self) -> dict[str, tuple[Any, ...] | Range]:
         """What every key may be, by dotted key.
@@ -139,7 +140,7 @@ def settings(config: SearchConfig, *, seed: int) -> list[Setting]:
     if config.algorithm != "random":
         raise ValueError(f"search.algorithm {config.algorithm} has no list of settings before it runs")
     chance, found, idle = random.Random(seed), list[Setting](), 0
-    while len(found) < config.settings and idle < ATTEMPTS:
+    while len(found) < config.samples and idle < ATTEMPTS:
         drawn = {
             key: choice.draw(chance) if isinstance(choice, Range) else chance.choice(choice)
             for key, choice in space.items()
@@ -161,8 +162,11 @@ def corners(config: SearchConfig) -> list[Setting]:
 
 
 def label(setting: Setting) -> str:
-    """A setting's name, e.g. `r-2-half-reordered`, with six letters more for what it sets besides."""
-    others = {key: value for key, value in setting.items() if key not in (R, CEM_KEY)}
+    """A setting's name, e.g. `r-2-half-reordered`, with six letters more for what it sets besides.
+
+    The letters are made of keys as they were first called: a search goes on with trials of an earlier version.
+    """
+    others = {first_key(key): value for key, value in setting.items() if key not in (R, CEM_KEY)}
     tail = f"-{hashlib.sha1(json.dumps(others, sort_keys=True).encode()).hexdigest()[:6]}" if others else ""
     return f"r{setting[R]}-{setting[CEM_KEY]}{tail}"
 

@@ -17,6 +17,7 @@ from pydantic.config import JsonDict
 
 from lhrnet.losses.pose_loss import LossConfig
 from lhrnet.network import ModelConfig
+from pipeline.checkpoints.stored_config import RENAMED, current_key
 from pipeline.config.search_space import SearchConfig
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.stream import StreamConfig
@@ -155,6 +156,9 @@ def _explain(fault: dict[str, Any]) -> str:
     key = ".".join(path)
     value, kind = fault["input"], fault["type"]
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        if key in RENAMED:
+            new = current_key(key)
+            return f"config key {key} is now {new}: write that" if new else f"config key {key} is gone: leave it out"
         known = [name.split(".") for name in sorted(known_keys())]
         beside = sorted({".".join(parts[: len(path)]) for parts in known if len(parts) >= len(path)})
         elsewhere = [".".join(parts) for parts in known if parts[-1] == path[-1]]

@@ -24,10 +24,10 @@ ONES: Final = np.ones((64, 64), np.uint8)
 class AugmentConfig:
     """How a training image is changed at random."""
 
-    scale_min: float = 0.75
-    """Smallest part of the image's short side that fills the input: below 1 the image is enlarged."""
-    scale_max: float = 1.5
-    """Largest part of the short side that fills the input: above 1 the image is shrunk and its surroundings shown."""
+    min_scale: float = 0.75
+    """At least this part of the image's short side fills the input: below 1 the image is enlarged."""
+    max_scale: float = 1.5
+    """At most this part of the short side fills the input: above 1 the image is shrunk and its surroundings shown."""
     rotation: float = 30.0
     """Degrees to either side."""
     translation: float = 40.0
@@ -35,11 +35,11 @@ class AugmentConfig:
     flip: float = 0.5
     """Share of images that are mirrored."""
     brightness: float = 0.0
-    """Most that brightness changes, as a share of full brightness."""
+    """Brightness changes by at most this, as a share of full brightness."""
     contrast: float = 0.0
-    """Most that contrast changes, as a share."""
+    """Contrast changes by at most this, as a share."""
     saturation: float = 0.0
-    """Most that saturation changes, as a share; -1 would be grey."""
+    """Saturation changes by at most this, as a share; -1 would be grey."""
     count_outside: bool = False
     """Whether the loss counts where the input shows no image, so that nobody is found there; the reference leaves it
     out."""
@@ -47,8 +47,8 @@ class AugmentConfig:
     """Decode a JPEG at 1/2 or 1/4 of its size where the warp shrinks it by more."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale_min <= self.scale_max:
-            raise ValueError(f"scale_min {self.scale_min}, scale_max {self.scale_max}: allowed: 0 < min <= max")
+        if not 0 < self.min_scale <= self.max_scale:
+            raise ValueError(f"min_scale {self.min_scale}, max_scale {self.max_scale}: allowed: 0 < min <= max")
         if not 0 <= self.rotation <= 180:
             raise ValueError(f"rotation is {self.rotation}; allowed: 0 to 180 degrees")
         if self.translation < 0:
@@ -58,7 +58,7 @@ class AugmentConfig:
                 raise ValueError(f"{key} is {getattr(self, key)}; allowed: 0 to 1")
 
 
-NONE = AugmentConfig(scale_min=1, scale_max=1, rotation=0, translation=0, flip=0)
+NONE = AugmentConfig(min_scale=1, max_scale=1, rotation=0, translation=0, flip=0)
 """The image as it stands, its short side on the input's side."""
 
 
@@ -80,7 +80,7 @@ def draw_matrix(
     """Draw a random transform from an image of `width` x `height` to the input of `size`, and whether it mirrors."""
     scale, rotation, dx, dy, flip = rng.random(5)
     side = min(width, height)
-    part = config.scale_min + scale * (config.scale_max - config.scale_min)
+    part = config.min_scale + scale * (config.max_scale - config.min_scale)
     shift = config.translation * side * part / 200
     centre = (width / 2 + (2 * dx - 1) * shift, height / 2 + (2 * dy - 1) * shift)
     matrix = geometry.affine(centre, size / (side * part), (size, size), (2 * rotation - 1) * config.rotation)

@@ -39,7 +39,7 @@ class StreamConfig:
     cache: str = field(default="", metadata={"result": False})
     """A folder on each node that keeps shards read from afar; empty: none are kept."""
     cache_gb: float = field(default=20.0, metadata={"result": False})
-    """Most that the cache holds, in 10^9 bytes; the shards longest unused go first."""
+    """The cache holds at most this, in 10^9 bytes; the shards longest unused go first."""
     prefetch: int = field(default=2, metadata={"result": False})
     """Batches that each loader worker prepares ahead."""
 

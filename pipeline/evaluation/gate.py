@@ -24,26 +24,26 @@ class GateConfig:
 
     model: str = "lightweight-hrnet"
     """Name of the registered model."""
-    least_ap: float = 0.0
-    """AP below which no model is served, not even the first."""
-    least_gain: float = 0.001
-    """AP by which the challenger must at least exceed the champion."""
+    min_ap: float = 0.0
+    """At least this AP has every model that is served, the first too."""
+    min_gain: float = 0.001
+    """The challenger's AP must exceed the champion's by at least this."""
     confidence: float = 0.9
-    """Least share of bootstrap resamples of the images in which the challenger gains at least `least_gain`."""
+    """The challenger gains at least `min_gain` in at least this share of bootstrap resamples of the images."""
     resamples: int = 1000
     """Bootstrap resamples of the images."""
     seed: int = 0
     """Seed of the bootstrap."""
-    most_params: int | None = None
-    """Ceiling for the number of parameters; none when left out."""
-    most_macs: int | None = None
-    """Ceiling for the multiply-accumulates of one look at an image of the scored size; none when left out."""
-    most_latency_ms: float | None = None
-    """Ceiling for network plus decoding, milliseconds an image, on the device that scored both; none when left out."""
-    most_keypoint_loss: float = 0.05
-    """Most that any keypoint's mean similarity (OKS of that keypoint alone) may fall."""
-    most_size_loss: float = 0.03
-    """Most that the AP of medium or of large people may fall."""
+    max_params: int | None = None
+    """At most this many parameters; empty: no limit."""
+    max_macs: int | None = None
+    """At most this many multiply-accumulates for one look at an image of the scored size; empty: no limit."""
+    max_latency_ms: float | None = None
+    """At most this many milliseconds an image, network and decoding, on the device that scored both. Empty: any."""
+    max_keypoint_loss: float = 0.05
+    """Any keypoint's mean similarity (OKS of that keypoint alone) may fall by at most this."""
+    max_size_loss: float = 0.03
+    """The AP of medium or of large people may fall by at most this."""
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -51,11 +51,11 @@ class GateConfig:
         Raises:
             ValueError: A setting is out of range; the message names key, value and what is allowed.
         """
-        for key in ("least_ap", "least_gain", "confidence", "most_keypoint_loss", "most_size_loss"):
+        for key in ("min_ap", "min_gain", "confidence", "max_keypoint_loss", "max_size_loss"):
             value = getattr(self, key)
             if not 0 <= value <= 1:
                 raise ValueError(f"{key} is {value}: it must lie in 0..1")
-        for key in ("most_params", "most_macs", "most_latency_ms"):
+        for key in ("max_params", "max_macs", "max_latency_ms"):
             value = getattr(self, key)
             if value is not None and value <= 0:
                 raise ValueError(f"{key} is {value}: it must be above 0, or null for no ceiling")
@@ -115,7 +115,9 @@ class Decision:
         failed = [rule.says for rule in self.rules if not rule.passed]
         if failed:
             return "; ".join(failed)
-        return next((rule.says for rule in self.rules if rule.name == "least gain"), "first model: no champion to beat")
+        return next(
+            (rule.says for rule in self.rules if rule.name == "minimum gain"), "first model: no champion to beat"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -159,35 +161,35 @@ def decide(
 
 def _own_rules(config: GateConfig, challenger: Figures) -> list[Rule]:
     ap = challenger.scores["ap"]
-    rules = [_floor("least AP", ap, config.least_ap, f"AP is {ap:.4f}, at least {config.least_ap:.4f} is asked")]
+    rules = [_floor("minimum AP", ap, config.min_ap, f"AP is {ap:.4f}, at least {config.min_ap:.4f} is asked")]
     ceilings = (
-        ("params", challenger.params, config.most_params, ",d"),
-        ("macs", challenger.macs, config.most_macs, ",d"),
-        ("latency", challenger.latency_ms, config.most_latency_ms, ".1f"),
+        ("params", challenger.params, config.max_params, ",d"),
+        ("macs", challenger.macs, config.max_macs, ",d"),
+        ("latency", challenger.latency_ms, config.max_latency_ms, ".1f"),
     )
     for name, value, limit, form in ceilings:
         if limit is not None:
             unit = " ms an image" if name == "latency" else ""
             says = f"{name}: {value:{form}}{unit}, the ceiling is {limit:{form}}{unit}"
-            rules.append(Rule(f"most {name}", value <= limit, float(value), float(limit), says))
+            rules.append(Rule(f"maximum {name}", value <= limit, float(value), float(limit), says))
     return rules
 
 
 def _comparisons(config: GateConfig, challenger: Figures, champion: Figures, difference: Difference) -> list[Rule]:
     gain = challenger.scores["ap"] - champion.scores["ap"]
-    enough = f"AP {gain:+.4f} against version {champion.version}, at least {config.least_gain:+.4f} is asked"
+    enough = f"AP {gain:+.4f} against version {champion.version}, at least {config.min_gain:+.4f} is asked"
     sure = (
         f"the gain holds in {difference.share:.1%} of {difference.resamples} resamples of the images "
         f"(90% interval {difference.low:+.4f} to {difference.high:+.4f}), at least {config.confidence:.1%} is asked"
     )
     return [
-        _floor("least gain", gain, config.least_gain, enough),
+        _floor("minimum gain", gain, config.min_gain, enough),
         _floor("confidence", difference.share, config.confidence, sure),
-        _worst("size", _losses(challenger.scores, champion.scores, SIZES), config.most_size_loss),
+        _worst("size", _losses(challenger.scores, champion.scores, SIZES), config.max_size_loss),
         _worst(
             "keypoint",
             _losses(challenger.keypoint_oks, champion.keypoint_oks, tuple(champion.keypoint_oks)),
-            config.most_keypoint_loss,
+            config.max_keypoint_loss,
         ),
     ]
 

@@ -28,7 +28,7 @@ def pictures(predictions: Predictions) -> dict[str, bytes]:
     people = defaultdict(list)
     for detection in predictions.detections:
         people[detection["image_id"]].append(Person.from_coco(detection))
-    drawn = {i: draw_people(image, people[i], least_score=SHOWN_SCORE) for i, image in predictions.pictures.items()}
+    drawn = {i: draw_people(image, people[i], min_score=SHOWN_SCORE) for i, image in predictions.pictures.items()}
     named = {f"pictures/{i:012d}.jpg": jpeg(image) for i, image in drawn.items()}
     return {"pictures/all.jpg": jpeg(contact_sheet(list(drawn.values()))), **named} if drawn else {}
 

@@ -36,7 +36,7 @@ def picture_grid(network: nn.Module, samples: Sequence[Sample], *, size: int, de
     cells = []
     for image, people in zip(images, found, strict=True):
         _, heatmaps, tags = map_row(network, image, size, device)
-        cells += [draw_people(image, people, least_score=SHOWN_SCORE), heatmaps, tags]
+        cells += [draw_people(image, people, min_score=SHOWN_SCORE), heatmaps, tags]
     return contact_sheet(cells, columns=3)
 
 

@@ -33,7 +33,7 @@ class EvaluateConfig:
     size: int | None = None
     """Short side of the input in pixels; empty: the network's own."""
     workers: int = field(default=0, metadata={"result": False})
-    """Most Ray actors that predict side by side, as the cluster has room; 0: in this process, without Ray."""
+    """At most this many Ray actors predict side by side, as the cluster has room; 0: in this process, without Ray."""
     cpus_per_worker: float = field(default=1.0, metadata={"result": False})
     """CPUs that an actor reserves in the cluster."""
     gpus_per_worker: float = field(default=0.0, metadata={"result": False})
@@ -43,7 +43,7 @@ class EvaluateConfig:
     threads: int = field(default=1, metadata={"result": False})
     """Threads a worker computes with."""
     batch: int = 8
-    """Most images passed through the network at once."""
+    """At most this many images are passed through the network at once."""
     window: int = 64
     """Consecutive images of a shard that are sorted by size into batches."""
     pictures: int = field(default=8, metadata={"result": False})

@@ -21,6 +21,7 @@ import torch
 
 import lhrnet
 from pipeline.checkpoints.checkpoint import MANIFEST, Checkpoint
+from pipeline.checkpoints.stored_config import current
 from pipeline.release import pyfunc
 
 NEEDS = ("torch", "numpy", "scipy", "opencv-python-headless")
@@ -89,7 +90,7 @@ def read(folder: Path, *, sha256: str, name: str) -> Checkpoint:
     verify(folder, sha256=sha256, name=name)
     origin: dict[str, Any] = json.loads((folder / "checkpoint.json").read_text())
     weights = torch.load(folder / "artifacts" / _ARTIFACTS["weights"], map_location="cpu", weights_only=True)
-    return Checkpoint(**origin, weights=weights)
+    return Checkpoint(**origin | {"config": current(origin["config"])}, weights=weights)
 
 
 def verify(folder: Path, *, sha256: str, name: str) -> None:

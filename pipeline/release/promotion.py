@@ -255,7 +255,7 @@ def _decide(config: Config, number: str, new: _Scored, champion: Version | None,
     gate = config.gate
     difference = None
     if old is not None:
-        difference = bootstrap(new.matches, old.matches, gain=gate.least_gain, resamples=gate.resamples, seed=gate.seed)
+        difference = bootstrap(new.matches, old.matches, gain=gate.min_gain, resamples=gate.resamples, seed=gate.seed)
     return decide(
         gate,
         new.evaluation.figures(number, new.matches),

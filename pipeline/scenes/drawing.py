@@ -30,9 +30,9 @@ class SceneConfig:
     size: int = 192
     """Pixels of an image's long side, 64 to 1024; the short side is 3/4 to all of it."""
     people: int = 3
-    """Most labelled people in a scene, 1 to 12."""
+    """At most this many labelled people in a scene, 1 to 12."""
     smallest: float = 0.55
-    """Least standing height of a labelled person, as a fraction of the image's height."""
+    """A labelled person's standing height is at least this, as a fraction of the image's height."""
     largest: float = 1.0
     """Greatest standing height of a labelled person, as a fraction of the image's height; 1.5 at most."""
     variety: float = 0.7
@@ -40,7 +40,7 @@ class SceneConfig:
     sides: float = 1.0
     """How much lighter a person's left is than the right, 0 (alike) to 1."""
     clutter: int = 5
-    """Most pieces of clutter behind the people."""
+    """At most this many pieces of clutter behind the people."""
     cut: float = 0.1
     """Chance that a person is cut by the image's border."""
     occluder: float = 0.2

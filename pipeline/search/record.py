@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.checkpoints.stored_config import current_key
 from pipeline.storage import store
 
 State = Literal["running", "finished", "pruned", "failed"]
@@ -118,8 +119,10 @@ def _place(url: str, name: str) -> str:
 
 def _read(place: str) -> TrialRecord:
     try:
-        return TypeAdapter(TrialRecord).validate_json(store.read_bytes(place))
+        record = TypeAdapter(TrialRecord).validate_json(store.read_bytes(place))
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])
         raise ValueError(f"{place} is no record of a trial ({where}: {fault['msg']}): delete it") from error
+    named = {current_key(key): value for key, value in record.setting.items()}
+    return replace(record, setting={key: value for key, value in named.items() if key is not None})

@@ -206,8 +206,8 @@ def choose(table: Sequence[Row], ceilings: GateConfig) -> Row | None:
 def over(row: Row, ceilings: GateConfig) -> list[str]:
     """The ceilings that a setting is over. Its latency is the network's alone, so the gate may still say no."""
     held = (
-        ("params", row.cost.params, ceilings.most_params),
-        ("macs", row.cost.macs, ceilings.most_macs),
-        ("latency_ms", row.cost.latency_ms, ceilings.most_latency_ms),
+        ("params", row.cost.params, ceilings.max_params),
+        ("macs", row.cost.macs, ceilings.max_macs),
+        ("latency_ms", row.cost.latency_ms, ceilings.max_latency_ms),
     )
     return [name for name, value, limit in held if value is not None and limit is not None and value > limit]

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.checkpoints.stored_config import current
 from pipeline.cluster.capacity import DRIVER_CPUS, cluster_nodes, trials_at_once
 from pipeline.cluster.lease import Lease
 from pipeline.cluster.stop_notice import asked_to_leave
@@ -63,7 +64,7 @@ def search(config: Config) -> Answer:
         workers=config.train.workers,
         cpus=config.train.cpus_per_worker,
         gpus=float(gpus),
-        wanted=config.search.concurrent,
+        wanted=config.search.max_concurrent,
         trials=count(config, trials),
     )
     with Lease(search_url(config)):
@@ -110,7 +111,7 @@ def same_question(config: Config, records: TrialRecords) -> None:
     if not records.by_name or not store.exists(place):
         return
     may_differ = (R, CEM_KEY, *keys_marked("result", False))
-    before = parse(yaml.safe_load(store.read_bytes(place))).flat()
+    before = parse(current(yaml.safe_load(store.read_bytes(place)))).flat()
     for key, value in config.flat().items():
         if not is_among(key, may_differ) and key in before and before[key] != value:
             raise ValueError(
@@ -177,7 +178,7 @@ def _check_ranges(config: Config) -> None:
 
 def count(config: Config, trials: Sequence[Trial]) -> int:
     """How many trials the search has."""
-    return len(trials) or config.search.settings * config.search.repeats
+    return len(trials) or config.search.samples * config.search.repeats
 
 
 def _run(

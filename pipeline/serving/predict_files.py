@@ -23,7 +23,7 @@ from pipeline.serving.sources import WRITTEN, Image, Picture, Stream, files, is_
 from pipeline.serving.video_writer import Film
 from pipeline.storage import store
 
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 """Pixels of pictures that are held at a time."""
 LEGIBLE = 384
 """Short side, in pixels, to which small pictures are enlarged for drawing."""
@@ -52,9 +52,9 @@ def show(
     sources: list[str],
     out: str,
     *,
-    least_score: float = 0.2,
+    min_score: float = 0.2,
     draw: bool = True,
-    most: int | None = None,
+    max_pictures: int | None = None,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Shown:
     """Predict images, folders or one video or camera.
@@ -67,9 +67,9 @@ def show(
         predictor: the network.
         sources: images and folders, or one video or camera.
         out: a folder at a storage URL; made if it is not there.
-        least_score: people below are not drawn (they stand in the results).
+        min_score: people below are not drawn (they stand in the results).
         draw: write pictures too.
-        most: pictures after which to stop; a camera's other end is Ctrl-C.
+        max_pictures: pictures after which to stop; a camera's other end is Ctrl-C.
         on_done: told how many pictures were done.
 
     Raises:
@@ -92,15 +92,15 @@ def show(
             stream = Stream(streams[0])
             try:
                 with Film(store.join(out, name), stream.rate) as film:
-                    _stream(predictor, stream, film if draw else None, shown, least_score, most, leaving, on_done)
+                    _stream(predictor, stream, film if draw else None, shown, min_score, max_pictures, leaving, on_done)
             finally:
                 stream.close()
         else:
             paths = files(sources)
-            names = drawn_names(paths[:most])
+            names = drawn_names(paths[:max_pictures])
             _keep_sources(paths, out, names if draw else [])
-            place = dict(zip(map(str, paths), zip(image_ids(paths[:most]), names, strict=True), strict=False))
-            _files(predictor, place, out if draw else None, shown, least_score, leaving, on_done)
+            place = dict(zip(map(str, paths), zip(image_ids(paths[:max_pictures]), names, strict=True), strict=False))
+            _files(predictor, place, out if draw else None, shown, min_score, leaving, on_done)
         shown.interrupted = leaving.is_set() and not is_camera(sources[0])
     if leaving.is_set() and not shown.images:
         raise KeyboardInterrupt
@@ -129,7 +129,7 @@ def _files(
     place: dict[str, tuple[int, str]],
     out: str | None,
     shown: Shown,
-    least_score: float,
+    min_score: float,
     leaving: threading.Event,
     on_done: Callable[[int], None],
 ) -> None:
@@ -139,7 +139,7 @@ def _files(
             image_id, name = place[picture.name]
             _record(shown, image_id, picture.name, image, people)
             if out is not None:
-                drawn = draw_people(image, people, scale=enlargement(image), least_score=least_score)
+                drawn = draw_people(image, people, scale=enlargement(image), min_score=min_score)
                 written, jpeg = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
                 if written:
                     store.write_bytes(store.join(out, name), jpeg.tobytes())
@@ -155,34 +155,36 @@ def _stream(
     stream: Stream,
     film: Film | None,
     shown: Shown,
-    least_score: float,
-    most: int | None,
+    min_score: float,
+    max_pictures: int | None,
     leaving: threading.Event,
     on_done: Callable[[int], None],
 ) -> None:
     """Predict a video or camera into a film; None: draw nothing."""
-    frames = (picture for _, picture in zip(range(most), stream, strict=False)) if most else iter(stream)
+    frames = (
+        (picture for _, picture in zip(range(max_pictures), stream, strict=False)) if max_pictures else iter(stream)
+    )
     begun: float | None = None
     for pictures in _windows(frames, 1 if stream.is_camera else predictor.batch):
         for picture, image, people in _predicted(predictor, pictures, shown):
             begun = begun or time.perf_counter()
             _record(shown, len(shown.images), picture.name, image, people)
             if film is not None:
-                drawn = draw_people(image, people, scale=enlargement(image), least_score=least_score)
+                drawn = draw_people(image, people, scale=enlargement(image), min_score=min_score)
                 film.add(drawn, until=time.perf_counter() - begun if stream.is_camera else None)
         on_done(sum(picture.image is not None for picture in pictures))
         if leaving.is_set():
             return
 
 
-def _windows(pictures: Iterable[Picture], most: int) -> Iterator[list[Picture]]:
+def _windows(pictures: Iterable[Picture], max_pictures: int) -> Iterator[list[Picture]]:
     """So many pictures at a time, fewer of huge ones."""
     window: list[Picture] = []
     pixels = 0
     for picture in pictures:
         window.append(picture)
         pixels += 0 if picture.image is None else picture.image.shape[0] * picture.image.shape[1]
-        if len(window) == most or pixels > MOST_PIXELS:
+        if len(window) == max_pictures or pixels > MAX_PIXELS:
             yield window
             window, pixels = [], 0
     if window:

@@ -28,7 +28,7 @@ class OptimConfig:
     gamma: float = 0.1
     """`multistep`: the factor at each milestone."""
     grad_clip: float = 5.0
-    """Largest norm of the whole gradient, larger ones are scaled down to it; 0 leaves every gradient as it is."""
+    """The norm of the whole gradient is at most this, larger ones are scaled down to it; 0: no limit."""
     ema_decay: float = 0.998
     """Decay of the moving average of the weights, which is what is evaluated and exported; 0 keeps none."""
 

@@ -26,8 +26,9 @@ class TrainConfig:
     threads: int = field(default=1, metadata={"result": False})
     """Threads a worker computes with; 0 leaves it to torch."""
     micro_batch: int = 0
-    """Most images a worker passes through the network at once; the rest is accumulated. 0: all of its share. Batch norm
-    sees one pass: set this to a divisor of every worker's share, and a run on another number of workers is the same."""
+    """A worker passes at most this many images through the network at once; the rest is accumulated. 0: all of its
+    share. Batch norm sees one pass: set this to a divisor of every worker's share, and a run on another number of
+    workers is the same."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """`bf16`: autocast in the network; losses are fp32 either way."""
     channels_last: bool = True
@@ -43,7 +44,7 @@ class TrainConfig:
     backbone_from: str = ""
     """URL of a file of PyTorch weights, of a backbone or a whole network of the same form, whose backbone a new run
     starts from: the reference's starts from ImageNet's. Empty: random weights."""
-    nonfinite_limit: int = field(default=20, metadata={"result": False})
+    max_nonfinite: int = field(default=20, metadata={"result": False})
     """Steps in a row with a loss or gradient that is not finite (each is skipped) after which the run is ended."""
     max_failures: int = field(default=3, metadata={"result": False})
     """How many times lost workers are replaced before the run is ended."""
@@ -69,7 +70,7 @@ class TrainConfig:
             )
         if self.steps is not None and self.epochs is not None:
             raise ValueError(f"steps is {self.steps} and epochs {self.epochs}; allowed: one of the two")
-        for key in ("global_batch", "workers", "nonfinite_limit", "log_every", "checkpoint_every", "keep_best"):
+        for key in ("global_batch", "workers", "max_nonfinite", "log_every", "checkpoint_every", "keep_best"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} is {getattr(self, key)}; allowed: 1 or more")
         for key in (

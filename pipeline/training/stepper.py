@@ -184,7 +184,7 @@ class Stepper:
         good = counters.steps - skipped
         counters.sums, counters.steps = torch.zeros_like(counters.sums), 0
         counters.longest = counters.streak
-        if longest >= self.train.nonfinite_limit:
+        if longest >= self.train.max_nonfinite:
             raise HopelessError(
                 f"{longest} steps in a row had a gradient that is not finite: lower optim.lr, set optim.grad_clip, or "
                 "try train.precision=fp32; the last checkpoint is from before"

@@ -299,7 +299,7 @@ def test_the_trials_of_a_search_fit_the_pods_of_its_job(rendered: dict[str, list
     data = [item.get("data", {}) for item in of_kind(rendered[name], "ConfigMap")]
     settings = {key: value for one in data for key, value in one.items()}
     [job] = [item for item in of_kind(rendered[name], "RayJob") if item["metadata"]["name"] == "tune"]
-    assert "search.concurrent=$LHRNET_TRIALS" in job["spec"]["entrypoint"]
+    assert "search.max_concurrent=$LHRNET_TRIALS" in job["spec"]["entrypoint"]
     nodes = []
     for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]:
         most = group["template"]["spec"]["containers"][0]["resources"]["limits"]

@@ -49,10 +49,10 @@ def test_small_images_are_enlarged_and_large_ones_are_not() -> None:
 
 def test_unsure_people_and_keypoints_are_left_out() -> None:
     both = [person({5: (10, 10), 6: (30, 10)}), person({5: (50, 40), 6: (70, 40)}, score=0.1)]
-    picture = draw_people(grey(), both, scale=1, scores=False, least_score=0.2)
+    picture = draw_people(grey(), both, scale=1, scores=False, min_score=0.2)
     xs, _ = changed(picture, grey())
     assert xs.max() < 40
-    assert not len(changed(draw_people(grey(), both, scale=1, scores=False, least_keypoint=0.8), grey())[0])
+    assert not len(changed(draw_people(grey(), both, scale=1, scores=False, min_keypoint=0.8), grey())[0])
 
 
 def test_lines_do_not_cross_the_face() -> None:

@@ -1,10 +1,10 @@
 // People over a picture, as lhrnet/draw.py draws them: left limbs orange, right ones blue, the rest in one's own colour.
 
 const DARK = "rgb(20 20 20)";
-const LEAST_KEYPOINT = 0.15;
+const MIN_KEYPOINT = 0.15;
 
 export function drawPeople(context, people, settings) {
-  const shown = people.filter((person) => person.score >= settings.least_score);
+  const shown = people.filter((person) => person.score >= settings.min_score);
   for (let i = shown.length - 1; i >= 0; i--) {
     drawPerson(context, shown[i], settings, colour(settings.people[i % settings.people.length]));
   }
@@ -17,12 +17,12 @@ function colour(rgb) {
 
 function drawPerson(context, person, settings, own) {
   const points = person.keypoints;
-  const seen = points.filter((point) => point[2] > LEAST_KEYPOINT);
+  const seen = points.filter((point) => point[2] > MIN_KEYPOINT);
   if (!seen.length) return;
   const range = (axis) => Math.max(...seen.map((p) => p[axis])) - Math.min(...seen.map((p) => p[axis]));
   const width = Math.max(2, Math.max(range(0), range(1)) / 70);
   const [left, right] = [colour(settings.left), colour(settings.right)];
-  const limbs = settings.skeleton.filter(([a, b]) => points[a][2] > LEAST_KEYPOINT && points[b][2] > LEAST_KEYPOINT);
+  const limbs = settings.skeleton.filter(([a, b]) => points[a][2] > MIN_KEYPOINT && points[b][2] > MIN_KEYPOINT);
   context.lineCap = "round";
   for (const outline of [true, false]) {
     for (const [a, b, side] of limbs) {
@@ -35,7 +35,7 @@ function drawPerson(context, person, settings, own) {
     }
   }
   points.forEach(([x, y, score], k) => {
-    if (score <= LEAST_KEYPOINT) return;
+    if (score <= MIN_KEYPOINT) return;
     context.fillStyle = k === 0 ? own : k % 2 ? left : right;
     context.strokeStyle = DARK;
     context.lineWidth = 1;

@@ -42,7 +42,7 @@ HEADERS = {
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-LEAST_SCORE = 0.2
+MIN_SCORE = 0.2
 """People below are not drawn."""
 
 
@@ -58,7 +58,7 @@ def settings(card: Card, *, picture: bool = False) -> dict[str, Any]:
     return {
         "card": card_tree(card),
         "grouping": asdict(GroupingConfig()) | {"order": GROUPING_ORDER},
-        "drawing": {"skeleton": skeleton, "left": LEFT, "right": RIGHT, "people": PEOPLE, "least_score": LEAST_SCORE},
+        "drawing": {"skeleton": skeleton, "left": LEFT, "right": RIGHT, "people": PEOPLE, "min_score": MIN_SCORE},
         "picture": picture,
     }
 

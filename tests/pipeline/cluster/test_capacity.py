@@ -72,7 +72,7 @@ def test_a_trial_that_never_fits_is_told_with_the_numbers() -> None:
 
 
 def test_more_at_once_than_fit_is_told_with_the_number_that_does() -> None:
-    with pytest.raises(ValueError, match=r"search\.concurrent is 4 and 1 fit at once.*set it to 1 or to 0"):
+    with pytest.raises(ValueError, match=r"search\.max_concurrent is 4 and 1 fit at once.*set it to 1 or to 0"):
         trials_at_once([{"CPU": 4}], workers=2, cpus=1, gpus=0, wanted=4, trials=9)
 
 

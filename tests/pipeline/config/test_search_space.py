@@ -32,15 +32,15 @@ def test_any_key_can_be_tried_too_as_a_command_line_gives_it() -> None:
 
 def test_random_settings_are_the_same_for_a_seed_and_a_longer_search_begins_as_a_shorter_one() -> None:
     also = {"optim": {"lr": {"low": "1e-3", "high": "1e-1", "log": True}}, "loss.tag_weight": [0.01, 0.05]}
-    few = settings(SearchConfig(algorithm="random", settings=5, also=also), seed=3)
-    many = settings(SearchConfig(algorithm="random", settings=9, also=also), seed=3)
+    few = settings(SearchConfig(algorithm="random", samples=5, also=also), seed=3)
+    many = settings(SearchConfig(algorithm="random", samples=9, also=also), seed=3)
     assert many[:5] == few
     assert len({label(setting) for setting in many}) == 9
     assert all(1e-3 <= setting["optim.lr"] <= 1e-1 for setting in many)
 
 
 def test_a_small_space_is_drawn_once_and_no_setting_twice() -> None:
-    drawn = settings(SearchConfig(algorithm="random", settings=50, r=(-4, -3), cem=("none",)), seed=0)
+    drawn = settings(SearchConfig(algorithm="random", samples=50, r=(-4, -3), cem=("none",)), seed=0)
     assert sorted(setting["model.r"] for setting in drawn) == [-4, -3]
 
 
@@ -58,7 +58,7 @@ def test_names_tell_settings_and_seeds_apart_and_are_allowed_for_runs() -> None:
 
 
 def test_every_value_and_both_ends_of_a_range_are_checked_before_proposals() -> None:
-    config = SearchConfig(algorithm="optuna", settings=3, r=(-4, -3), also={"optim.lr": {"low": 0.1, "high": 0.2}})
+    config = SearchConfig(algorithm="optuna", samples=3, r=(-4, -3), also={"optim.lr": {"low": 0.1, "high": 0.2}})
     seen = corners(config)
     assert {setting["optim.lr"] for setting in seen} == {0.1, 0.2}
     assert {setting["model.r"] for setting in seen} == {-4, -3}
@@ -80,7 +80,7 @@ def test_every_value_and_both_ends_of_a_range_are_checked_before_proposals() -> 
         ({"also": {"model": [{"r": -2, "cem": "full"}]}}, r"for model; allowed.*by search\.r and search\.cem"),
         ({"also": {"seed": [1, 2]}}, "as a search sets seed itself"),
         ({"also": {"tracking": {"uri": ["x"]}}}, "also has tracking; allowed: other keys"),
-        ({"algorithm": "random"}, "settings is 0"),
+        ({"algorithm": "random"}, "samples is 0"),
         ({"repeats": 0}, r"search\.repeats is 0; allowed: 1 or more"),
         ({"grace": 1.0}, r"search\.grace is 1\.0"),
     ],

@@ -48,7 +48,7 @@ def run(
     )
 
 
-STILL: dict[str, Any] = {"scale_min": 1, "scale_max": 1, "rotation": 0, "translation": 0, "flip": 0}
+STILL: dict[str, Any] = {"min_scale": 1, "max_scale": 1, "rotation": 0, "translation": 0, "flip": 0}
 
 
 def test_the_affine_is_the_reference_codes(golden: Path) -> None:
@@ -161,9 +161,9 @@ def test_decoding_at_reduced_size_shows_the_same_picture(coco_mini: Path) -> Non
         size = 2 * (min(height, width) // 5)
         for number in range(2):
             options: Any = {"width": width, "height": height, "size": size, "key": (0, 0, number)}
-            config = AugmentConfig(scale_min=1.0, scale_max=2.6)
+            config = AugmentConfig(min_scale=1.0, max_scale=2.6)
             full = prepare(
-                jpeg, None, [], config=AugmentConfig(scale_min=1.0, scale_max=2.6, reduced_decode=False), **options
+                jpeg, None, [], config=AugmentConfig(min_scale=1.0, max_scale=2.6, reduced_decode=False), **options
             )
             fast = prepare(jpeg, None, [], config=config, **options)
             used += not np.array_equal(full.image, fast.image)
@@ -214,7 +214,7 @@ def test_drawn_into_given_room_it_is_the_same_image() -> None:
 
 
 def test_outside_the_image_nothing_counts() -> None:
-    ready = run(np.full((64, 64, 3), 200, np.uint8), **{**STILL, "scale_min": 2, "scale_max": 2})
+    ready = run(np.full((64, 64, 3), 200, np.uint8), **{**STILL, "min_scale": 2, "max_scale": 2})
     inside = np.zeros((32, 32), bool)
     inside[8:24, 8:24] = True
     assert np.array_equal(ready.mask == 1, inside)
@@ -240,7 +240,7 @@ def test_what_counts_is_what_warping_an_image_of_ones_gives() -> None:
 def test_outside_the_image_counts_on_request_and_what_is_ignored_does_not() -> None:
     ignored = np.zeros((64, 64), np.uint8)
     ignored[:32] = 255
-    wide = {**STILL, "scale_min": 2, "scale_max": 2, "count_outside": True}
+    wide = {**STILL, "min_scale": 2, "max_scale": 2, "count_outside": True}
     ready = run(np.full((64, 64, 3), 200, np.uint8), ignore=ignored, **wide)
     counts = np.ones((32, 32), bool)
     counts[8:16, 8:24] = False
@@ -306,8 +306,8 @@ def test_colours_are_rgb_at_every_reduction() -> None:
 @pytest.mark.parametrize(
     ("setting", "word"),
     [
-        ({"scale_min": 0}, "scale_min 0"),
-        ({"scale_min": 2, "scale_max": 1}, "scale_max 1"),
+        ({"min_scale": 0}, "min_scale 0"),
+        ({"min_scale": 2, "max_scale": 1}, "max_scale 1"),
         ({"rotation": 181}, "rotation is 181"),
         ({"translation": -1}, "translation is -1"),
         ({"flip": 1.5}, "flip is 1.5"),

@@ -68,13 +68,13 @@ def test_steps_that_are_never_finite_end_the_run_without_another_try(
     weights = {**good.weights, name: torch.full_like(good.weights[name], float("nan"))}
     checkpoint.save(replace(good, url="", weights=weights), str(tmp_path / "poisoned"))
     drill.address = stack.ray_address
-    drill.tree["train"] |= {"steps": 500, "workers": 2, "init_from": str(tmp_path / "poisoned"), "nonfinite_limit": 5}
+    drill.tree["train"] |= {"steps": 500, "workers": 2, "init_from": str(tmp_path / "poisoned"), "max_nonfinite": 5}
     process = drill.start()
     process.communicate(timeout=120)
     assert process.returncode == 1
     assert re.search(r"training of drill failed: \d+ steps in a row had a gradient", drill.said(process))
     assert drill.said(process).count("Started training worker group") == 1, "it was not tried again"
-    tell("no step is finite any more", lost=0, seconds=0, note="the run ends after `nonfinite_limit` steps")
+    tell("no step is finite any more", lost=0, seconds=0, note="the run ends after `max_nonfinite` steps")
 
 
 def test_a_full_disk_under_the_cache_costs_nothing(

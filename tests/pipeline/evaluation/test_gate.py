@@ -40,8 +40,8 @@ def test_a_better_challenger_is_accepted_and_the_reason_names_the_gain() -> None
 
 def test_a_first_model_needs_no_champion_but_meets_the_floor() -> None:
     assert _decide(GateConfig(), _figures("1", 0.1), None).accepted
-    low = _decide(GateConfig(least_ap=0.2), _figures("1", 0.1), None)
-    assert _failed(low) == ["least AP"]
+    low = _decide(GateConfig(min_ap=0.2), _figures("1", 0.1), None)
+    assert _failed(low) == ["minimum AP"]
     assert "0.1000" in low.reason
     assert "0.2000" in low.reason
 
@@ -49,11 +49,11 @@ def test_a_first_model_needs_no_champion_but_meets_the_floor() -> None:
 @pytest.mark.parametrize(
     ("config", "new", "difference", "rule"),
     [
-        (GateConfig(least_gain=0.06), _figures("2", 0.55), SURE, "least gain"),
+        (GateConfig(min_gain=0.06), _figures("2", 0.55), SURE, "minimum gain"),
         (GateConfig(confidence=0.995), _figures("2", 0.55), SURE, "confidence"),
-        (GateConfig(most_params=5_000_000), _figures("2", 0.55), SURE, "most params"),
-        (GateConfig(most_macs=4_000_000_000), _figures("2", 0.55), SURE, "most macs"),
-        (GateConfig(most_latency_ms=89.9), _figures("2", 0.55), SURE, "most latency"),
+        (GateConfig(max_params=5_000_000), _figures("2", 0.55), SURE, "maximum params"),
+        (GateConfig(max_macs=4_000_000_000), _figures("2", 0.55), SURE, "maximum macs"),
+        (GateConfig(max_latency_ms=89.9), _figures("2", 0.55), SURE, "maximum latency"),
         (GateConfig(), _figures("2", 0.55, ap_medium=0.41), SURE, "no size worse"),
         (GateConfig(), _figures("2", 0.55, left_wrist=0.74), SURE, "no keypoint worse"),
     ],
@@ -82,11 +82,14 @@ def test_a_size_class_the_split_does_not_have_is_not_compared() -> None:
 
 def test_a_model_that_is_only_as_good_does_not_take_the_place() -> None:
     same = Difference(mean=0.0, low=0.0, high=0.0, share=0.0, resamples=1000)
-    assert _failed(_decide(GateConfig(), _figures("2", 0.5), _figures("1", 0.5), same)) == ["least gain", "confidence"]
+    assert _failed(_decide(GateConfig(), _figures("2", 0.5), _figures("1", 0.5), same)) == [
+        "minimum gain",
+        "confidence",
+    ]
 
 
 def test_a_limit_that_is_just_met_passes() -> None:
-    config = GateConfig(most_params=5_900_000, most_latency_ms=90.0, least_ap=0.5)
+    config = GateConfig(max_params=5_900_000, max_latency_ms=90.0, min_ap=0.5)
     assert _decide(config, _figures("2", 0.5), None).accepted
 
 
@@ -122,7 +125,7 @@ def test_the_page_says_how_each_was_scored() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("least_ap", 1.5), ("confidence", -0.1), ("most_params", 0), ("resamples", 10), ("model", "a b"), ("model", "")],
+    [("min_ap", 1.5), ("confidence", -0.1), ("max_params", 0), ("resamples", 10), ("model", "a b"), ("model", "")],
 )
 def test_a_setting_out_of_range_is_named_with_its_value(key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{key} is {value!r}"):

@@ -117,7 +117,7 @@ def _promote(config: Config, target: str | None = None, **options: Any) -> Promo
 
 
 def _nobody_passes(config: Config) -> Config:
-    return config.model_copy(update={"gate": replace(config.gate, least_ap=1.0)})
+    return config.model_copy(update={"gate": replace(config.gate, min_ap=1.0)})
 
 
 def _registry(config: Config) -> Registry:
@@ -217,7 +217,7 @@ def test_the_same_checkpoint_is_registered_once_and_can_be_named_by_its_version(
     assert not _promote(config, url).decision.accepted
     assert not _promote(config, url).decision.accepted
     assert len(_registry(config).versions()) == 2
-    gate = replace(config.gate, least_gain=0, confidence=0, most_size_loss=1, most_keypoint_loss=1)
+    gate = replace(config.gate, min_gain=0, confidence=0, max_size_loss=1, max_keypoint_loss=1)
     lax = config.model_copy(update={"gate": gate})
 
     def a_little_worse(checkpoint: Checkpoint, *rest: Any, **more: Any) -> Evaluation:

@@ -115,7 +115,7 @@ def test_of_two_commands_at_the_same_time_one_promotes_and_the_other_is_told(con
     promote(config, _checkpoint(config, 1))
     file = tmp_path / "run.yaml"
     file.write_text(config.yaml())
-    command = [sys.executable, "-m", "jobs.cli", "promote", "-c", str(file), "gate.least_gain=0", "--json"]
+    command = [sys.executable, "-m", "jobs.cli", "promote", "-c", str(file), "gate.min_gain=0", "--json"]
     challengers = [_checkpoint(config, step) for step in (2, 3)]
     both = [
         subprocess.Popen([*command, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

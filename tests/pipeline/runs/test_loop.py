@@ -204,7 +204,7 @@ def test_too_many_steps_in_a_row_end_the_run(
 ) -> None:
     monkeypatch.setattr(stepper, "normalise", lambda images: normalise(images) * float("nan"))
     with pytest.raises(RuntimeError, match="2 steps in a row had a gradient that is not finite"):
-        train(config_of(drawn_shards, tmp_path, nonfinite_limit=2))
+        train(config_of(drawn_shards, tmp_path, max_nonfinite=2))
 
 
 def test_a_checkpoint_of_another_network_is_refused(drawn_shards: Path, tmp_path: Path) -> None:

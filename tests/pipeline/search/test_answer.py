@@ -78,16 +78,16 @@ def runs(config: Config) -> dict[str, Run]:
 def test_a_proposed_setting_that_no_run_can_have_ends_its_trial_alone(
     config_of: ConfigOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apart = {"scale_min": [0.75, 1.4], "scale_max": [1.5, 1.3]}
-    config = config_of(search={"algorithm": "optuna", "settings": 4, "also": {"augment": apart}}, tracking=TRACKED)
-    clash = {**NONE, "augment.scale_min": 1.4, "augment.scale_max": 1.3}
-    fine = {**NONE, "augment.scale_min": 0.75, "augment.scale_max": 1.3}
+    apart = {"min_scale": [0.75, 1.4], "max_scale": [1.5, 1.3]}
+    config = config_of(search={"algorithm": "optuna", "samples": 4, "also": {"augment": apart}}, tracking=TRACKED)
+    clash = {**NONE, "augment.min_scale": 1.4, "augment.max_scale": 1.3}
+    fine = {**NONE, "augment.min_scale": 0.75, "augment.max_scale": 1.3}
     said: list[dict[str, Any]] = []
     monkeypatch.setattr("ray.tune.report", said.append)
     trial = SimpleNamespace(config={"trial": {**clash, "seed": 0}})
     run_trial(trial.config, TrialJob(tree=config.tree(), parent=""))
     assert said[0]["ended"] == "failed"
-    assert "scale_max" in said[0]["error"]
+    assert "max_scale" in said[0]["error"]
 
     records, trial_runs = kept(config, fine), TrialRuns(config)
     with Progress(4, "search", "trials") as progress:
@@ -99,8 +99,8 @@ def test_a_proposed_setting_that_no_run_can_have_ends_its_trial_alone(
     assert found.summary["trials"] == {"finished": 1, "pruned": 0, "failed": 1}
     failed = runs(config)[trial_name(config.name, clash, 0)]
     assert failed.info.status == "FAILED"
-    assert "scale_max" in failed.data.tags["error"]
-    assert failed.data.params["augment.scale_min"] == "1.4"
+    assert "max_scale" in failed.data.tags["error"]
+    assert failed.data.params["augment.min_scale"] == "1.4"
     assert failed.data.tags["mlflow.parentRunId"] == trial_runs.parent_id
 
 
@@ -120,7 +120,7 @@ def test_an_answer_that_chooses_nothing_leaves_nothing_that_was_chosen(config_of
     mlflow, parent = trial_runs.mlflow, trial_runs.parent
     assert mlflow is not None
     assert parent is not None
-    for gate, chosen in (({}, True), ({"most_params": 1}, False), ({}, True)):
+    for gate, chosen in (({}, True), ({"max_params": 1}, False), ({}, True)):
         found = answered(config_of(tracking=TRACKED, gate=gate), records)
         names = {"answer.md", "answer.json", "front.png", *(["chosen.yaml"] if chosen else [])}
         assert set(found.files) == set(store.listing(found.folder)) == names

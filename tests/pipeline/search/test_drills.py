@@ -32,7 +32,7 @@ def tree_of(shards: Path, storage: str, folder: Path, *, experiment: str, **trai
         "stream": {"lanes": 4, "loader_workers": 0},
         "loss": {"push": "hinge", "tag_weight": 0.05},
         "train": few | {"validate_images": 3, "validate_every": 0, "device": "cpu", "max_failures": 0} | train,
-        "search": {"r": [-4], "cem": ["none", "half"], "concurrent": 1},
+        "search": {"r": [-4], "cem": ["none", "half"], "max_concurrent": 1},
         "tracking": {"experiment": experiment, "spool": str(folder)},
     }
 
@@ -147,7 +147,7 @@ def test_a_search_by_proposals_runs_as_many_settings_as_asked(
     stack: Any, s3: str, drawn_shards: Path, tmp_path: Path
 ) -> None:
     tree = tree_of(drawn_shards, s3, tmp_path, experiment="search-optuna", steps=2)
-    tree["search"] |= {"algorithm": "optuna", "settings": 2, "also": {"optim": {"lr": {"low": 0.001, "high": 0.01}}}}
+    tree["search"] |= {"algorithm": "optuna", "samples": 2, "also": {"optim": {"lr": {"low": 0.001, "high": 0.01}}}}
     found = search(parse(tree))
     assert found.summary["trials"] == {"finished": 2, "pruned": 0, "failed": 0}
     rates = {row["setting"]["optim.lr"] for row in found.summary["settings"]}

@@ -11,7 +11,7 @@ from pipeline.search.proposals import Proposals, holds
 from pipeline.search.record import TrialRecord
 
 CONFIG = SearchConfig(
-    algorithm="optuna", settings=4, r=(-4, -3), cem=("none",), also={"optim": {"lr": {"low": 0.01, "high": 0.1}}}
+    algorithm="optuna", samples=4, r=(-4, -3), cem=("none",), also={"optim": {"lr": {"low": 0.01, "high": 0.1}}}
 )
 
 
@@ -24,7 +24,7 @@ def given_out(proposals: Proposals, count: int) -> list[dict[str, Any]]:
 
 
 def test_a_setting_is_repeated_with_the_next_seeds() -> None:
-    config = SearchConfig(algorithm="optuna", settings=3, repeats=2, r=(-4, -3), cem=("none", "half"))
+    config = SearchConfig(algorithm="optuna", samples=3, repeats=2, r=(-4, -3), cem=("none", "half"))
     given = given_out_settings(Proposals(config, seed=5), 6)
     assert len(set(given)) == 6
     for first, second in zip(given[::2], given[1::2], strict=True):
@@ -41,7 +41,7 @@ def given_out_settings(proposals: Proposals, count: int) -> list[tuple[Any, ...]
 
 
 def test_what_is_proposed_again_gets_the_next_seed() -> None:
-    config = SearchConfig(algorithm="optuna", settings=5, r=(-4,), cem=("none",))
+    config = SearchConfig(algorithm="optuna", samples=5, r=(-4,), cem=("none",))
     assert [trial[2] for trial in given_out_settings(Proposals(config, seed=7), 5)] == [7, 8, 9, 10, 11]
 
 

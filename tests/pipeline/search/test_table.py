@@ -93,13 +93,13 @@ def test_the_front_is_that_of_the_definition(points: list[tuple[int, int]]) -> N
 
 def test_the_choice_is_the_best_that_the_gates_ceilings_allow() -> None:
     table = rows(TRIALS, costs(TRIALS))
-    best, small = choose(table, GateConfig()), choose(table, GateConfig(most_macs=5_000_000_000))
+    best, small = choose(table, GateConfig()), choose(table, GateConfig(max_macs=5_000_000_000))
     assert best is not None
     assert (best.r, best.cem) == (-1, "half-reordered")
     assert small is not None
     assert (small.r, small.cem) == (-2, "half-reordered")
-    assert choose(table, GateConfig(most_params=1)) is None
-    assert choose(table, GateConfig(most_latency_ms=1.0)) is None
+    assert choose(table, GateConfig(max_params=1)) is None
+    assert choose(table, GateConfig(max_latency_ms=1.0)) is None
 
 
 def test_a_mean_of_the_seeds_that_were_let_go_on_is_said_to_be_that_and_chosen_last() -> None:

@@ -70,7 +70,7 @@ def test_a_search_trains_every_setting_and_answers_with_table_picture_and_config
         assert {"params", "macs", "latency_ms", "ap", "val/ap"} <= run.data.metrics.keys()
 
     before = {record.name: record.checkpoint for record in records}
-    again = search(config.model_copy(update={"gate": replace(config.gate, most_params=1)}))
+    again = search(config.model_copy(update={"gate": replace(config.gate, max_params=1)}))
     assert json.loads(store.read_bytes(store.join(again.folder, "answer.json")))["trials"]["finished"] == 2
     assert {record.name: record.checkpoint for record in TrialRecords.read(search_url(config)).in_order()} == before
     assert again.summary["chosen"] is None
@@ -86,11 +86,11 @@ def test_a_search_trains_every_setting_and_answers_with_table_picture_and_config
         ({"also": {"optim": {"lrr": [1, 2]}}}, r"optim\.lrr is unknown"),
         ({"also": {"optim": {"lr": [0.1, -1.0]}}}, r"optim\.lr"),
         (
-            {"algorithm": "optuna", "settings": 4, "also": {"train": {"steps": {"low": 4, "high": 8}}}},
+            {"algorithm": "optuna", "samples": 4, "also": {"train": {"steps": {"low": 4, "high": 8}}}},
             r"range from 4 to 8 for train\.steps.*valid integer.*; give a list of values",
         ),
         (
-            {"algorithm": "random", "settings": 4, "also": {"stream": {"lanes": {"low": 4, "high": 8}}}},
+            {"algorithm": "random", "samples": 4, "also": {"stream": {"lanes": {"low": 4, "high": 8}}}},
             r"range from 4 to 8 for stream\.lanes.*; give a list of values",
         ),
         ({"asha": True}, r"validates once in its 4 steps"),
@@ -113,7 +113,7 @@ def test_a_search_may_be_widened_and_not_be_gone_on_with_otherwise(drawn_shards:
     same_question(config_of(drawn_shards, str(tmp_path), r=[-4, -3], repeats=3), records)
     same_question(config.model_copy(update={"model": replace(config.model, r=-3, cem="full")}), records)
     eager = replace(config.train, log_every=2, max_failures=3, cpus_per_worker=0.5)
-    same_question(config.model_copy(update={"train": eager, "gate": replace(config.gate, least_ap=0.5)}), records)
+    same_question(config.model_copy(update={"train": eager, "gate": replace(config.gate, min_ap=0.5)}), records)
     for key, before, now in (("steps", 4, 8), ("micro_batch", 4, 2), ("precision", "fp32", "bf16"), ("workers", 1, 2)):
         change: dict[str, Any] = {key: now}
         other = config.model_copy(update={"train": replace(config.train, **change)})

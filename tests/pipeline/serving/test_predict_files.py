@@ -116,7 +116,7 @@ def test_results_pictures_and_their_names_are_written(tmp_path: Path) -> None:
 
 def test_only_sure_people_are_drawn_and_drawing_can_be_left_out(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "in", ["b.jpg"])
-    shown([str(source)], tmp_path / "none", least_score=0.95)
+    shown([str(source)], tmp_path / "none", min_score=0.95)
     assert spread(tmp_path / "none" / "b.jpg") < 1
     shown([str(source)], tmp_path / "bare", draw=False)
     assert sorted(p.name for p in (tmp_path / "bare").iterdir()) == ["images.json", "results.json"]
@@ -124,14 +124,14 @@ def test_only_sure_people_are_drawn_and_drawing_can_be_left_out(tmp_path: Path) 
 
 def test_pictures_go_through_several_at_a_time(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "in", [f"{n}.jpg" for n in range(11)])
-    found, predictor = shown([str(source)], tmp_path / "out", draw=False, most=10)
+    found, predictor = shown([str(source)], tmp_path / "out", draw=False, max_pictures=10)
     assert predictor.calls == [8, 2]
     assert len(found.images) == 10
 
 
 def test_a_video_becomes_a_video(tmp_path: Path) -> None:
     walk(tmp_path / "walk.avi")
-    found, _ = shown([str(tmp_path / "walk.avi")], tmp_path / "out", most=4)
+    found, _ = shown([str(tmp_path / "walk.avi")], tmp_path / "out", max_pictures=4)
     assert [entry["id"] for entry in found.images] == [0, 1, 2, 3]
     capture = cv2.VideoCapture(str(tmp_path / "out" / "walk.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
@@ -140,21 +140,23 @@ def test_a_video_becomes_a_video(tmp_path: Path) -> None:
         shown([str(tmp_path / "walk.avi"), "other.jpg"], tmp_path / "out")
 
 
-@pytest.mark.parametrize("most", [None, 1])
-def test_originals_are_never_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int | None) -> None:
+@pytest.mark.parametrize("max_pictures", [None, 1])
+def test_originals_are_never_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_pictures: int | None
+) -> None:
     folder = folder_of(tmp_path / "holiday", ["a.bmp", "a.jpg"])
     before = {path: path.read_bytes() for path in folder.iterdir()}
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(folder)
     for sources, out in ((["holiday/a.jpg"], "holiday"), (["link/a.jpg"], "holiday"), (["holiday/a.jpg"], "./link")):
         with pytest.raises(ValueError, match=r"a\.jpg would take the place of the original.*--out"):
-            shown(sources, out, most=most)
-    if most:
+            shown(sources, out, max_pictures=max_pictures)
+    if max_pictures:
         with pytest.raises(ValueError, match="the original"):
-            shown(["holiday"], "holiday", most=1)
+            shown(["holiday"], "holiday", max_pictures=1)
     walk(tmp_path / "walk.avi").rename(tmp_path / "walk.mp4")
     with pytest.raises(ValueError, match=r"walk\.mp4 would take the place"):
-        shown(["walk.mp4"], ".", most=most)
+        shown(["walk.mp4"], ".", max_pictures=max_pictures)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert length(tmp_path / "walk.mp4") == 5
     shown(["holiday/a.jpg"], "holiday", draw=False)
@@ -180,7 +182,7 @@ def test_a_camera_ends_with_ctrl_c_and_its_film_plays_as_fast_as_it_was_seen(cam
     assert (found.interrupted, found.errors, len(found.images)) == (False, [], 3)
     assert length(tmp_path / "out" / "camera-7.mp4") >= 1
     slow = Middle(lambda call: time.sleep(0.15))
-    assert len(show(slow, [camera], str(tmp_path / "slow"), most=3).images) == 3  # type: ignore[arg-type]
+    assert len(show(slow, [camera], str(tmp_path / "slow"), max_pictures=3).images) == 3  # type: ignore[arg-type]
     assert slow.calls == [1, 1, 1]
     assert length(tmp_path / "slow" / "camera-7.mp4") >= 4
 
@@ -215,7 +217,7 @@ def test_strange_shapes_and_huge_pictures_pass(tmp_path: Path, monkeypatch: pyte
     sizes = {"dot": (1, 1), "strip": (1, 3000), "wide": (2, 70_000), "plain": (600, 800), "small": (60, 80)}
     for name, size in sizes.items():
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((*size, 3), 90, np.uint8))
-    monkeypatch.setattr("pipeline.serving.predict_files.MOST_PIXELS", 100_000)
+    monkeypatch.setattr("pipeline.serving.predict_files.MAX_PIXELS", 100_000)
     found, predictor = shown([str(tmp_path)], tmp_path / "out")
     assert len(found.images) == 5
     assert predictor.calls == [2, 3]

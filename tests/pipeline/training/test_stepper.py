@@ -115,7 +115,7 @@ def resumed(before: Stepper, after: Stepper) -> None:
 
 
 def test_bad_steps_in_a_row_end_the_run_though_good_ones_follow_before_anybody_looks() -> None:
-    training = stepper(nonfinite_limit=3)
+    training = stepper(max_nonfinite=3)
     counted(training, False, False, True)
     assert training.take_rows()["skipped_steps"] == 2
     counted(training, True, False, False)
@@ -134,7 +134,7 @@ def test_skipped_steps_alone_have_no_loss() -> None:
 
 
 def test_a_checkpoint_between_two_looks_knows_of_every_skipped_step() -> None:
-    before, after = stepper(nonfinite_limit=3), stepper(nonfinite_limit=3)
+    before, after = stepper(max_nonfinite=3), stepper(max_nonfinite=3)
     counted(before, False, True)
     before.take_rows()
     counted(before, True, False, False)

@@ -1,0 +1,81 @@
+"""Keys of the config that were renamed: a config that an earlier version stored is read in today's names.
+
+Checkpoints, searches and registered models keep the config they were made with, in the names of their time. What reads
+one asks `current` first. A person who writes an old name is told the new one (`pipeline.config.tree`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+RENAMED: Mapping[str, str | None] = {
+    "augment.scale_min": "augment.min_scale",
+    "augment.scale_max": "augment.max_scale",
+    "gate.least_ap": "gate.min_ap",
+    "gate.least_gain": "gate.min_gain",
+    "gate.most_params": "gate.max_params",
+    "gate.most_macs": "gate.max_macs",
+    "gate.most_latency_ms": "gate.max_latency_ms",
+    "gate.most_keypoint_loss": "gate.max_keypoint_loss",
+    "gate.most_size_loss": "gate.max_size_loss",
+    "search.concurrent": "search.max_concurrent",
+    "search.settings": "search.samples",
+    "train.nonfinite_limit": "train.max_nonfinite",
+}
+"""Old key to new key, both dotted, in the order of their renaming; None: nothing took its place."""
+TRIED = "search.also"
+"""The section of a search that names keys of the other sections."""
+
+
+def current(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a stored config with today's names. What it lacks stays lacking, unknown keys stay."""
+    result = _copy(tree)
+    for old, new in RENAMED.items():
+        for above in ("", f"{TRIED}."):
+            _move(result, above + old, None if new is None else above + new)
+    return result
+
+
+def current_key(key: str) -> str | None:
+    """Today's name of a dotted key; None where nothing took its place."""
+    above = f"{TRIED}." if key.startswith(f"{TRIED}.") else ""
+    key = key.removeprefix(above)
+    for old, new in RENAMED.items():
+        if key == old:
+            if new is None:
+                return None
+            key = new
+    return above + key
+
+
+def first_key(key: str) -> str:
+    """The name that a key had when it was first stored: names that are made of keys stay what they were."""
+    for old, new in reversed(list(RENAMED.items())):
+        if key == new:
+            key = old
+    return key
+
+
+def _move(tree: dict[str, Any], old: str, new: str | None) -> None:
+    section, name = _section(tree, old, make=False)
+    if section is None or name not in section:
+        return
+    value = section.pop(name)
+    if new is not None:
+        section, name = _section(tree, new, make=True)
+        if section is not None:
+            section.setdefault(name, value)
+
+
+def _section(tree: dict[str, Any], key: str, *, make: bool) -> tuple[dict[str, Any] | None, str]:
+    """The section that holds a key; None where there is none."""
+    *parents, name = key.split(".")
+    node: Any = tree
+    for parent in parents:
+        node = node.setdefault(parent, {}) if make else node.get(parent)
+        if not isinstance(node, dict):
+            return None, name
+    return node, name
+
+
+def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in tree.items()}

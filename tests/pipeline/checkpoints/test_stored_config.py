@@ -1,0 +1,66 @@
+"""A stored config is read in the names of its time; a person who writes one of those is told today's."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from pipeline.checkpoints import stored_config
+from pipeline.checkpoints.stored_config import RENAMED, current, current_key, first_key
+from pipeline.config import tree as config_tree
+from pipeline.config.tree import known_keys, override, parse
+
+WHOLE = {"name": "a", "storage": "/tmp", "data": {"train": "t", "val": "v"}}
+
+
+@pytest.fixture
+def renamed(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str | None]:
+    """A table in which a key was renamed twice, once into another section, and one has gone."""
+    table = {"loss.a": "loss.b", "loss.b": "train.c", "gate.x": None}
+    for module in (stored_config, config_tree):
+        monkeypatch.setattr(module, "RENAMED", table)
+    return table
+
+
+def test_a_stored_tree_gets_todays_names_and_is_left_as_it_was(renamed: Mapping[str, str | None]) -> None:
+    stored = {"loss": {"a": 1, "kept": 2}, "gate": {"x": 3}, "search": {"also": {"loss": {"b": [4]}}}}
+    before = override(stored, ())
+    assert current(stored) == {
+        "loss": {"kept": 2},
+        "gate": {},
+        "train": {"c": 1},
+        "search": {"also": {"loss": {}, "train": {"c": [4]}}},
+    }
+    assert stored == before
+
+
+def test_a_value_under_todays_name_is_not_overwritten(renamed: Mapping[str, str | None]) -> None:
+    assert current({"loss": {"a": 1}, "train": {"c": 5}})["train"] == {"c": 5}
+
+
+@pytest.mark.parametrize("stored", [{}, {"loss": 3}, {"loss": None, "search": {"also": 1}}])
+def test_a_tree_without_these_sections_stays_as_it_is(
+    stored: Mapping[str, object], renamed: Mapping[str, str | None]
+) -> None:
+    assert current(stored) == stored
+
+
+def test_a_key_is_followed_to_its_last_name_and_back_to_its_first(renamed: Mapping[str, str | None]) -> None:
+    assert [current_key(key) for key in ("loss.a", "loss.b", "train.c", "gate.x")] == ["train.c"] * 3 + [None]
+    assert [first_key(key) for key in ("train.c", "loss.b", "other")] == ["loss.a", "loss.a", "other"]
+
+
+def test_a_person_who_writes_an_old_name_is_told_todays(renamed: Mapping[str, str | None]) -> None:
+    for key, told in {
+        "loss.a": "config key loss.a is now train.c: write that",
+        "gate.x": "config key gate.x is gone: leave it out",
+    }.items():
+        with pytest.raises(ValueError, match=told):
+            parse(override(WHOLE, [f"{key}=1"]))
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_every_new_name_is_a_key_and_no_old_one_is(old: str) -> None:
+    assert old not in known_keys()
+    assert current_key(old) in {*known_keys(), None}
+    with pytest.raises(ValueError, match=rf"config key {old} is (now {current_key(old)}|gone)"):
+        parse(override(WHOLE, [f"{old}=1"]))

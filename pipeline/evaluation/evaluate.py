@@ -1,4 +1,4 @@
-"""People held against the truth: the one way by which evaluation, rehearsal and gate come to their figures."""
+"""Detections scored against the ground truth: the only scorer behind `lhrnet evaluate`, `report` and the gate."""
 
 import hashlib
 import json
@@ -14,30 +14,30 @@ from lhrnet.network.profile import Profile, profile
 from lhrnet.network.spec import ModelConfig
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.data.index import ShardIndex, index_bytes, read_index, truth
-from pipeline.evaluation.gate import Figures
+from pipeline.evaluation.gate import Measurements
 from pipeline.evaluation.predictions import Predictions, predict_split
 from pipeline.evaluation.worker import EvaluateConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One checkpoint's figures on one split under one protocol, with what they rest on."""
+    """One checkpoint's figures on one split under one protocol, with data and predictions behind them."""
 
     checkpoint: str
     """Its URL."""
     step: int
     """Training steps behind it."""
     data: Mapping[str, Any]
-    """The shards: url, dataset, split, images, people, images of the split that are in none, sha256 of the index."""
+    """The shards: url, dataset, split, images, people, images of the split that were left out, sha256 of the index."""
     protocol: Mapping[str, Any]
     """Input size, flip, scales, and every setting of the grouping."""
     scores: Scores
     params: int
     macs: int
-    """Multiply-accumulates of one look at a square image of the scored input size; flips and scales look again."""
+    """Multiply-accumulates of one forward pass of a square image at the scored size; flips and scales need more."""
     predictions: Predictions
     truth: Mapping[str, Any]
-    """The split's COCO annotations."""
+    """The split's ground truth as COCO annotations."""
 
     def as_dict(self) -> dict[str, Any]:
         """What is printed and stored: plain JSON values, without the detections."""
@@ -55,13 +55,13 @@ class Evaluation:
         }
 
     def matches(self) -> Matches:
-        """Which detection went to which person, for comparisons and reports."""
+        """Which detection was matched to which person, for comparisons and reports."""
         return match(self.truth, self.predictions.detections, self.predictions.image_ids)
 
-    def figures(self, version: str, matches: Matches) -> Figures:
-        """What the gate holds against its rules."""
+    def measurements(self, version: str, matches: Matches) -> Measurements:
+        """What the gate's rules are applied to."""
         latency = self.predictions.latency
-        return Figures(
+        return Measurements(
             version=version,
             scores=self.scores.as_dict(),
             keypoint_oks=matches.keypoint_oks,
@@ -88,7 +88,7 @@ def evaluate(
         url: the split's folder of shards.
         config: protocol and workers.
         index: saves reading it again.
-        progress: told how many more images are done, whenever some are.
+        progress: called with the number of images that were done since the last call.
 
     Raises:
         ValueError: the split has no annotated people; otherwise as `predict_split`.
@@ -103,7 +103,7 @@ def evaluate(
         )
     annotations = truth(url, index)
     predictions = predict_split(checkpoint, url, index, config, progress=progress)
-    counted = count(checkpoint.model, config)
+    counted = scored_profile(checkpoint.model, config)
     return Evaluation(
         checkpoint=checkpoint.url,
         step=checkpoint.step,
@@ -117,14 +117,14 @@ def evaluate(
     )
 
 
-def count(model: ModelConfig, config: EvaluateConfig) -> Profile:
-    """A network's counts for one look at a square image, of the size that it is scored at."""
+def scored_profile(model: ModelConfig, config: EvaluateConfig) -> Profile:
+    """A network's parameters and operations for one square image at the size that it is scored at."""
     size = config.size or model.side
     return profile(model, input_size(size, size, size, min_scale=min(PROTOCOLS[config.protocol].scales)))
 
 
 def describe_data(url: str, index: ShardIndex) -> dict[str, Any]:
-    """A split in the words of a record: where it lies, and what names its content and no other."""
+    """A split for the record: where it is, and the checksum of its content."""
     return {
         "url": url,
         "dataset": index.dataset,
@@ -137,7 +137,7 @@ def describe_data(url: str, index: ShardIndex) -> dict[str, Any]:
 
 
 def describe_protocol(config: EvaluateConfig, checkpoint: Checkpoint) -> dict[str, Any]:
-    """The protocol in the words of a record: its name and every setting that the figures depend on."""
+    """The protocol for the record: its name and every setting that the figures depend on."""
     settings = asdict(PROTOCOLS[config.protocol])
     size = config.size or checkpoint.model.side
     tree: dict[str, Any] = json.loads(json.dumps({"name": settings.pop("name"), "size": size, **settings}))

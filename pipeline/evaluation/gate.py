@@ -1,7 +1,7 @@
-"""The gate: whether a challenger may take the champion's place, decided by rules anyone can read and argue with.
+"""The gate: rules that decide whether a challenger may replace the champion.
 
-Everything here is a pure function of measured values. What registers versions and moves aliases stands in
-`pipeline.release.promotion`; it stores the `Decision` whatever it says.
+Everything here is a pure function of measured values. `pipeline.release.promotion` registers versions, moves aliases,
+and stores every `Decision`, accepted or refused.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ SIZES = ("ap_medium", "ap_large")
 """COCO's size classes of people (32² to 96² pixels, and above), by the names of their figures."""
 
 SHOWN = 3
-"""Classes that a sentence names; the tables hold them all."""
+"""Classes named in a sentence; the tables have all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class GateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class Measurements:
     """What was measured of one model on one split under one protocol."""
 
     version: str
@@ -74,10 +74,10 @@ class Figures:
     scores: Mapping[str, float]
     """COCO's ten figures by name; -1 where the split has no such people."""
     keypoint_oks: Mapping[str, float]
-    """Mean similarity of each keypoint over the labelled ones, 0 where the person was not found."""
+    """Mean OKS of each keypoint where it is labelled; 0 where the person was not found."""
     params: int
     macs: int
-    """Multiply-accumulates of one look at a square image of the input size that was scored."""
+    """Multiply-accumulates of one forward pass of a square image at the scored size."""
     latency_ms: float
     """Network plus decoding, milliseconds an image."""
     device: str
@@ -87,7 +87,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule's outcome: `measured` against `limit`, and a sentence that says by how much it passed or failed."""
+    """One rule's outcome: `measured` and `limit`, and a sentence with both."""
 
     name: str
     passed: bool
@@ -98,12 +98,12 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The gate's answer with everything it rests on."""
+    """The gate's answer, with everything it was decided by."""
 
     accepted: bool
     rules: tuple[Rule, ...]
-    challenger: Figures
-    champion: Figures | None
+    challenger: Measurements
+    champion: Measurements | None
     difference: Difference | None
     """The challenger's AP minus the champion's, by a paired bootstrap over images; none for a first model."""
     data: Mapping[str, Any]
@@ -126,23 +126,23 @@ class Decision:
 
 def decide(
     config: GateConfig,
-    challenger: Figures,
-    champion: Figures | None,
+    challenger: Measurements,
+    champion: Measurements | None,
     difference: Difference | None,
     *,
     data: Mapping[str, Any],
 ) -> Decision:
-    """Hold a challenger against the rules.
+    """Apply the rules to a challenger.
 
     Args:
-        config: The rules' limits.
-        challenger: Measured values of the model that wants to be served.
-        champion: The same of the model being served; None when there is none, and then only floors and ceilings count.
-        difference: Paired bootstrap of the two APs; None exactly when `champion` is.
-        data: What both were scored on, for the record.
+        config: the rules' limits.
+        challenger: measured values of the model that is to be served.
+        champion: those of the model being served; None where there is none, and then only floors and ceilings count.
+        difference: paired bootstrap of the two APs; None exactly when `champion` is.
+        data: what both were scored on, for the record.
 
     Raises:
-        ValueError: Only one of `champion` and `difference` was given.
+        ValueError: only one of `champion` and `difference` was given.
     """
     if (champion is None) != (difference is None):
         raise ValueError("a comparison needs both the champion's figures and the bootstrap of the difference")
@@ -159,7 +159,7 @@ def decide(
     )
 
 
-def _own_rules(config: GateConfig, challenger: Figures) -> list[Rule]:
+def _own_rules(config: GateConfig, challenger: Measurements) -> list[Rule]:
     ap = challenger.scores["ap"]
     rules = [_floor("minimum AP", ap, config.min_ap, f"AP is {ap:.4f}, at least {config.min_ap:.4f} is asked")]
     ceilings = (
@@ -175,7 +175,9 @@ def _own_rules(config: GateConfig, challenger: Figures) -> list[Rule]:
     return rules
 
 
-def _comparisons(config: GateConfig, challenger: Figures, champion: Figures, difference: Difference) -> list[Rule]:
+def _comparisons(
+    config: GateConfig, challenger: Measurements, champion: Measurements, difference: Difference
+) -> list[Rule]:
     gain = challenger.scores["ap"] - champion.scores["ap"]
     enough = f"AP {gain:+.4f} against version {champion.version}, at least {config.min_gain:+.4f} is asked"
     sure = (
@@ -195,7 +197,7 @@ def _comparisons(config: GateConfig, challenger: Figures, champion: Figures, dif
 
 
 def _losses(new: Mapping[str, float], old: Mapping[str, float], names: tuple[str, ...]) -> dict[str, float]:
-    """How much each class fell. COCO's −1 (no such people in the split) says nothing about a class."""
+    """How much each class fell, without classes that the split has no people of (COCO's −1)."""
     return {name: old[name] - new[name] for name in names if old[name] >= 0 and new[name] >= 0}
 
 
@@ -219,7 +221,7 @@ def _worst(kind: str, losses: dict[str, float], limit: float) -> Rule:
 
 
 def to_markdown(decision: Decision) -> str:
-    """The decision as a page a reviewer reads: the answer, the rules, the figures side by side."""
+    """The decision as Markdown for reviewers: the answer, the rules, the figures side by side."""
     new, old = decision.challenger, decision.champion
     rules = [
         (rule.name, f"{rule.measured:.4g}", f"{rule.limit:.4g}", "yes" if rule.passed else "**no**")
@@ -248,7 +250,7 @@ def _listed(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
-def _table(figures: Figures) -> dict[str, float]:
+def _table(figures: Measurements) -> dict[str, float]:
     oks = {f"OKS of {name}": value for name, value in figures.keypoint_oks.items()}
     cost = {"params": figures.params, "macs": figures.macs, f"ms an image ({figures.device})": figures.latency_ms}
     return {**figures.scores, **oks, **cost}

@@ -14,17 +14,17 @@ from pipeline.evaluation.worker import EvaluateConfig
 from pipeline.storage import store
 
 
-def files(evaluation: Evaluation) -> dict[str, bytes]:
-    """An evaluation as files by name: figures, detections in COCO's results format, pictures of people found."""
+def evaluation_files(evaluation: Evaluation) -> dict[str, bytes]:
+    """An evaluation as files, by name: figures, detections in COCO's results format, pictures of detected people."""
     return {
         "evaluation.json": json.dumps(evaluation.as_dict(), indent=1).encode(),
         "detections.json": json.dumps(evaluation.predictions.detections, separators=(",", ":")).encode(),
-        **pictures(evaluation.predictions),
+        **prediction_pictures(evaluation.predictions),
     }
 
 
-def pictures(predictions: Predictions) -> dict[str, bytes]:
-    """JPEGs by name: each picture asked for with its people, and one sheet of all."""
+def prediction_pictures(predictions: Predictions) -> dict[str, bytes]:
+    """JPEGs by name: each chosen image with its detected people drawn, and one sheet of all."""
     people = defaultdict(list)
     for detection in predictions.detections:
         people[detection["image_id"]].append(Person.from_coco(detection))
@@ -33,31 +33,31 @@ def pictures(predictions: Predictions) -> dict[str, bytes]:
     return {"pictures/all.jpg": jpeg(contact_sheet(list(drawn.values()))), **named} if drawn else {}
 
 
-def write(url: str, content: Mapping[str, bytes]) -> None:
-    """Put files below a storage URL."""
+def write_files(url: str, content: Mapping[str, bytes]) -> None:
+    """Write files below a storage URL."""
     for name, data in content.items():
         store.write_bytes(store.join(url, name), data)
 
 
-def home(checkpoint: Checkpoint, otherwise: str) -> str:
-    """Where the files of a checkpoint's evaluation belong: its run's folder, or its own where it lies in no run's.
+def run_folder(checkpoint: Checkpoint, otherwise: str) -> str:
+    """The folder for files about a checkpoint: that of its run, or its own where it is in no run's folder.
 
     Args:
         checkpoint: as it was loaded.
-        otherwise: the folder for one from the web, which cannot be written to.
+        otherwise: the folder for a checkpoint from the web, which cannot be written to.
     """
     if checkpoint.url.startswith(("http://", "https://")):
         return otherwise
     return checkpoint.url.rpartition("/checkpoints/")[0] or checkpoint.url
 
 
-def label(config: EvaluateConfig, checkpoint: Checkpoint) -> str:
-    """The protocol in names of folders and metrics: with the input size where it is not the network's own."""
+def protocol_label(config: EvaluateConfig, checkpoint: Checkpoint) -> str:
+    """The protocol's name in folders and metrics: with the input size where it is not the network's own."""
     own = config.size in (None, checkpoint.model.side)
     return config.protocol if own else f"{config.protocol}-{config.size}"
 
 
-def metrics(evaluation: Evaluation, label: str) -> dict[str, float]:
+def metrics_by_name(evaluation: Evaluation, label: str) -> dict[str, float]:
     """Figures by the names they have in MLflow, e.g. `val2017/plain/ap`."""
     prefix = f"{evaluation.data['split']}/{label}"
     latency = evaluation.predictions.latency

@@ -45,7 +45,7 @@ class Latency:
 
     @property
     def total_ms(self) -> float:
-        """Network and decoding together: what gates hold against a ceiling."""
+        """Network and decoding together, to which the gate's ceiling applies."""
         return self.network_ms + self.decode_ms
 
 
@@ -54,12 +54,12 @@ class Predictions:
     """The people found in a split."""
 
     detections: tuple[dict[str, Any], ...]
-    """COCO results, at most 20 an image, by image id and falling score."""
+    """COCO results, at most 20 an image, by image id and descending score."""
     image_ids: tuple[int, ...]
-    """Every image looked at, ascending."""
+    """Every image that was predicted, ascending."""
     latency: Latency
     pictures: Mapping[int, NDArray[np.uint8]]
-    """(H, W, 3) RGB of the images asked for, by image id."""
+    """(H, W, 3) RGB of the chosen images, by image id."""
 
 
 def shard_slices(index: ShardIndex, *, window: int, workers: int) -> list[ShardSlice]:
@@ -95,11 +95,11 @@ def predict_split(
         url: the split's folder of shards.
         index: the split's index.
         config: protocol and workers.
-        progress: told how many more images are done, whenever some are.
+        progress: called with the number of images that were done since the last call.
 
     Raises:
-        ValueError: the cluster is too small for a single worker, a shard is damaged, or CUDA is not there.
-        RuntimeError: an image did not come back exactly once, or a worker was lost for good.
+        ValueError: the cluster is too small for a single worker, a shard is damaged, or there is no CUDA.
+        RuntimeError: an image was not predicted exactly once, or a worker was lost more often than it is replaced.
     """
     slices = shard_slices(index, window=config.window, workers=config.workers)
     wanted = frozenset(evenly_spaced(index.image_ids, config.pictures))
@@ -135,7 +135,7 @@ def _over_cluster(task: EvaluationTask, slices: list[ShardSlice]) -> Iterator[Sl
     from ray.exceptions import RayActorError, RayTaskError
 
     config = task.config
-    build_network(task.checkpoint)  # weights of another network are told here, not by a worker that dies of them
+    build_network(task.checkpoint)  # weights that do not fit are reported here, before a worker fails with them
     if not ray.is_initialized():
         _join_cluster()
     count = min(workers_that_fit(config, cluster_nodes()), len(slices))
@@ -170,7 +170,7 @@ def _over_cluster(task: EvaluationTask, slices: list[ShardSlice]) -> Iterator[Sl
 
 
 def workers_that_fit(config: EvaluateConfig, nodes: Sequence[Mapping[str, float]]) -> int:
-    """How many of the workers asked for the cluster has room for: fewer change nothing but the time it takes."""
+    """How many of the configured workers the cluster has room for. Their number changes nothing but the time."""
     cpus, gpus = config.cpus_per_worker, config.gpus_per_worker
     room = min(config.workers, slots(nodes, cpus=cpus, gpus=gpus)) if cpus or gpus else config.workers
     if room < config.workers and may_grow(nodes, cpus=cpus, gpus=gpus):

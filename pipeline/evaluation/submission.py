@@ -29,7 +29,7 @@ NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 """A method's name. No underscore: the server splits the file's name at those."""
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError, OSError, struct.error)
-"""What reading a zip of damaged bytes may raise: it is taken for one that is encrypted, or packed in another way."""
+"""What reading a damaged zip may raise, as it may look encrypted or compressed in another way."""
 
 FILE = re.compile(rf"person_keypoints_(test-dev2017|val2017)_({NAME.pattern})_results\.json")
 
@@ -38,7 +38,7 @@ def file_name(split: Split, name: str) -> str:
     """The JSON file's name as the server expects it; the zip's is the same with `.zip`.
 
     Raises:
-        ValueError: The server would refuse the method's name.
+        ValueError: the server would refuse the method's name.
     """
     if not NAME.fullmatch(name):
         raise ValueError(
@@ -49,14 +49,14 @@ def file_name(split: Split, name: str) -> str:
 
 
 def check_results(detections: Sequence[Mapping[str, Any]], image_ids: AbstractSet[int]) -> None:
-    """Hold detections against what the server accepts.
+    """Check detections as the server does.
 
     Args:
         detections: COCO results.
-        image_ids: The split's images.
+        image_ids: the split's images.
 
     Raises:
-        ValueError: What is wrong with which detection, and what to do.
+        ValueError: a detection is wrong; the message names it, and what to do.
     """
     check_detections({"images": [{"id": image_id} for image_id in image_ids]}, detections)
     crowded = [(i, n) for i, n in Counter(d["image_id"] for d in detections).items() if n > MAX_DETECTIONS]
@@ -73,12 +73,12 @@ def pack(detections: Sequence[Mapping[str, Any]], *, split: Split, name: str, im
 
     Args:
         detections: COCO results; an empty list is valid, and scores zero. Other keys than COCO's four are left out.
-        split: The images' split.
-        name: The method's name.
-        image_ids: The split's images.
+        split: the images' split.
+        name: the method's name.
+        image_ids: the split's images.
 
     Raises:
-        ValueError: As `file_name` and `check_results`.
+        ValueError: as `file_name` and `check_results`.
     """
     inside = file_name(split, name)
     check_results(detections, image_ids)
@@ -90,7 +90,7 @@ def pack(detections: Sequence[Mapping[str, Any]], *, split: Split, name: str, im
 
 
 def _plain(detection: Mapping[str, Any]) -> dict[str, Any]:
-    """A checked detection in JSON's own numbers, whatever its came from (numpy's cannot be written)."""
+    """A checked detection in JSON's own types, which numpy's numbers are not."""
     return {
         "image_id": int(detection["image_id"]),
         "category_id": int(detection["category_id"]),
@@ -103,7 +103,7 @@ def read_zip(blob: bytes, origin: str) -> tuple[Split, str, list[dict[str, Any]]
     """What a zip would submit: its split, the method's name, the detections.
 
     Raises:
-        ValueError: The server would not take the zip: not a zip, not flat, another file's name, not a list.
+        ValueError: the server would not take the zip: not a zip, not flat, another file's name, not a list.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(blob)) as archive:
@@ -127,7 +127,7 @@ def read_zip(blob: bytes, origin: str) -> tuple[Split, str, list[dict[str, Any]]
 
 
 def check_split(index: ShardIndex, split: Split, url: str) -> None:
-    """Refuse shards of another split than the one that is submitted.
+    """Check that shards are of the split that is submitted.
 
     Raises:
         ValueError: the index is of another split.
@@ -137,7 +137,7 @@ def check_split(index: ShardIndex, split: Split, url: str) -> None:
 
 
 def check_complete_split(index: ShardIndex, url: str) -> None:
-    """Refuse shards that lack images of their split: COCO's server expects people in those too.
+    """Check that shards have every image of their split, as COCO's server expects people in all of them.
 
     Raises:
         ValueError: images are left out; the message names some and what to do.
@@ -146,7 +146,7 @@ def check_complete_split(index: ShardIndex, url: str) -> None:
         some = ", ".join(str(left.image_id) for left in index.left_out[:3])
         raise ValueError(
             f"{url} lacks {len(index.left_out)} images of {index.split} (such as {some}; the first: "
-            f"{index.left_out[0].reason}), and the server would count everyone in them as not found: mend the files "
+            f"{index.left_out[0].reason}), and the server would count everyone in them as not found: repair the files "
             "and run `lhrnet shard` again, or make the zip without them by --partial"
         )
 
@@ -156,8 +156,8 @@ def score_zip(blob: bytes, url: str, origin: str) -> Scores:
 
     Args:
         blob: the zip.
-        url: shards of the split, for its annotations.
-        origin: where the zip lies, for messages.
+        url: shards of the split, for its ground truth.
+        origin: where the zip is, for messages.
 
     Raises:
         ValueError: the server would not take the zip, or it is of a split whose annotations are not public.

@@ -85,12 +85,12 @@ class EvaluationTask:
     index: ShardIndex
     config: EvaluateConfig
     wanted: frozenset[int]
-    """Images whose pixels are handed back."""
+    """Images whose pixels are returned, to be drawn."""
 
 
 @dataclass(frozen=True)
 class SliceResult:
-    """What a worker gives back for a slice."""
+    """What a worker returns for a slice."""
 
     found: Detections
     timings: Timings
@@ -155,7 +155,7 @@ def _device(config: EvaluateConfig) -> str:
 
 
 def device_name(device: str, threads: int) -> str:
-    """What a network runs on, in the words of a record: the GPU, or the processor and its threads."""
+    """What a network runs on, for the record: the GPU, or the processor and its threads."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")

@@ -258,8 +258,8 @@ def _decide(config: Config, number: str, new: _Scored, champion: Version | None,
         difference = bootstrap(new.matches, old.matches, gain=gate.min_gain, resamples=gate.resamples, seed=gate.seed)
     return decide(
         gate,
-        new.evaluation.figures(number, new.matches),
-        old.evaluation.figures(champion.number, old.matches) if old and champion else None,
+        new.evaluation.measurements(number, new.matches),
+        old.evaluation.measurements(champion.number, old.matches) if old and champion else None,
         difference,
         data=new.evaluation.data,
     )

@@ -21,7 +21,7 @@ from pipeline.evaluation import outputs, submission
 from pipeline.evaluation.evaluate import Evaluation, describe_data, describe_protocol
 from pipeline.evaluation.predictions import predict_split
 from pipeline.evaluation.report.findings import gather
-from pipeline.evaluation.report.report import build, remove_stale
+from pipeline.evaluation.report.report import remove_stale, report_files
 from pipeline.storage import store
 from pipeline.tracking.progress import Progress
 from pipeline.tracking.record import RunRecord
@@ -94,13 +94,13 @@ def evaluate(config: Config, checkpoint: Checkpoint, *, out: str | None = None) 
     record = _record(config, checkpoint)
     index = read_index(config.data.val)
     found = _evaluated(config, checkpoint, index, f"{index.split} ({config.evaluate.protocol})")
-    label = outputs.label(config.evaluate, checkpoint)
+    label = outputs.protocol_label(config.evaluate, checkpoint)
     folder = f"evaluation/{index.split}-{label}"
-    out = out or store.join(outputs.home(checkpoint, config.run_url), folder, f"step-{checkpoint.step:08d}")
-    content = outputs.files(found)
-    outputs.write(out, content)
+    out = out or store.join(outputs.run_folder(checkpoint, config.run_url), folder, f"step-{checkpoint.step:08d}")
+    content = outputs.evaluation_files(found)
+    outputs.write_files(out, content)
     if record:
-        record.metrics(outputs.metrics(found, label), checkpoint.step)
+        record.metrics(outputs.metrics_by_name(found, label), checkpoint.step)
         record.artifacts(folder, content)
     return EvaluationResult(evaluation=found, out=out, run=record.page if record else None)
 
@@ -127,11 +127,11 @@ def report(
     for checkpoint in checkpoints:
         name = f"{_run_name(checkpoint)}, step {checkpoint.step:,}"
         runs.append(gather(name, _evaluated(config, checkpoint, index, name), checkpoint, pictures=pictures))
-    content = build(runs)
+    content = report_files(runs)
     against = "".join(f"-against-{_run_name(other)}-step-{other.step:08d}" for other in checkpoints[1:])
-    folder = f"report/{index.split}-{outputs.label(config.evaluate, first)}-step-{first.step:08d}{against}"
-    out = out or store.join(outputs.home(first, config.run_url), folder)
-    outputs.write(out, content)
+    folder = f"report/{index.split}-{outputs.protocol_label(config.evaluate, first)}-step-{first.step:08d}{against}"
+    out = out or store.join(outputs.run_folder(first, config.run_url), folder)
+    outputs.write_files(out, content)
     remove_stale(out, content)
     if record:
         record.artifacts(folder, content)
@@ -177,7 +177,7 @@ def submit(
     with Progress(index.images, f"submit {index.split} ({config.evaluate.protocol})") as progress:
         found = predict_split(checkpoint, url, index, config.evaluate, progress=progress.advance)
     blob = submission.pack(found.detections, split=split, name=name, image_ids=frozenset(index.image_ids))
-    place = store.join(out or store.join(outputs.home(checkpoint, config.run_url), "submissions"), file)
+    place = store.join(out or store.join(outputs.run_folder(checkpoint, config.run_url), "submissions"), file)
     store.write_bytes(place, blob)
     result = SubmissionResult(
         file=place,

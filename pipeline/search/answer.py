@@ -10,7 +10,7 @@ from lhrnet.network.spec import input_side
 from pipeline.config.search_space import Setting
 from pipeline.config.tree import Config
 from pipeline.data.index import read_index
-from pipeline.evaluation.evaluate import count
+from pipeline.evaluation.evaluate import scored_profile
 from pipeline.search.figure import picture
 from pipeline.search.latency import NetworkLatency, network_latency
 from pipeline.search.markdown import page
@@ -121,7 +121,7 @@ def _costs(config: Config, records: Sequence[TrialRecord], cuda: bool, stay: Cal
     models = {name: trial for name, trial in configs.items() if trial}
     measured: dict[tuple[ModelConfig, int], NetworkLatency] = {}
     sizes = {name: (trial.model, trial.evaluate.size or trial.model.side) for name, trial in models.items()}
-    counts = {name: count(trial.model, trial.evaluate) for name, trial in models.items()}
+    counts = {name: scored_profile(trial.model, trial.evaluate) for name, trial in models.items()}
     wanted = list(dict.fromkeys(sizes.values()))
     for model, size in track(wanted, len(wanted), f"search {config.name}, latency", "networks"):
         measured[model, size] = _measure(config, model, size, cuda, stay)

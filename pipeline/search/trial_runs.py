@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pipeline.config.search_space import CEM_KEY, R
 from pipeline.config.tree import Config
 from pipeline.data.index import index_bytes, read_index
-from pipeline.evaluation.evaluate import count
+from pipeline.evaluation.evaluate import scored_profile
 from pipeline.runs.driver import provenance
 from pipeline.search.record import TrialRecord
 from pipeline.search.trial import record_config, search_url, trials_url
@@ -85,7 +85,7 @@ class TrialRuns:
             )
             figures: dict[str, float] = {}
             if config:
-                counted = count(config.model, config.evaluate)
+                counted = scored_profile(config.model, config.evaluate)
                 figures |= {"params": counted.params, "macs": counted.macs, "paper_flops": counted.paper_flops}
             if record.ap >= 0:
                 figures["ap"] = record.ap

@@ -19,9 +19,9 @@ RUNS = ("#2b62c4", "#e0762f")
 """Colours of the first and the second model."""
 ERRORS = {"good": "#3d9970", "jitter": "#f0c24b", "inversion": "#e0762f", "swap": "#8e5bb5", "miss": "#b8433a"}
 WIDTH = 4.2
-"""Inches: narrow enough that the letters can be read on a phone, where a figure is as wide as the screen."""
+"""Inches: narrow enough that the text is legible on a phone, where a figure is as wide as the screen."""
 NAME_WIDTH = 36
-"""Letters of a model's name in a line of a legend: so many of the widest fit a figure."""
+"""Characters of a model's name in a line of a legend: as many of the widest ones fit a figure."""
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -36,17 +36,17 @@ STYLE = {
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ReportFigure:
     """One figure."""
 
     name: str
     title: str
     says: str
-    """What it shows, in a sentence; also its text for those who cannot see it."""
+    """What it shows, in a sentence; also the text for screen readers."""
     png: bytes
 
 
-def draw(runs: Sequence[RunReport]) -> list[Drawn]:
+def draw_figures(runs: Sequence[RunReport]) -> list[ReportFigure]:
     """All figures of one model or of two."""
     with mpl.rc_context(STYLE):
         return [
@@ -58,7 +58,7 @@ def draw(runs: Sequence[RunReport]) -> list[Drawn]:
         ]
 
 
-def _precision_recall(run: RunReport, name: str, several: bool) -> Drawn:
+def _precision_recall(run: RunReport, name: str, several: bool) -> ReportFigure:
     figure, axes = _blank(3.6)
     curves = precision_at_recall(run.matches)
     shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.9, 10))
@@ -70,10 +70,10 @@ def _precision_recall(run: RunReport, name: str, several: bool) -> Drawn:
     axes.legend(title="OKS from", fontsize=7.5, title_fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
     of = f" of {run.name}" if several else ""
     says = f"Precision at each recall{of}, from a loose (0.50) to a strict (0.95) similarity."
-    return Drawn(name, f"Precision over recall{of}", says, _png(figure))
+    return ReportFigure(name, f"Precision over recall{of}", says, _png(figure))
 
 
-def _classes(runs: Sequence[RunReport]) -> Drawn:
+def _classes(runs: Sequence[RunReport]) -> ReportFigure:
     figure, axes = _blank(2.8)
     names = ["all", "medium people", "large people", *runs[0].crowding]
     values = []
@@ -83,30 +83,32 @@ def _classes(runs: Sequence[RunReport]) -> Drawn:
     _bars(axes, names, values, runs, limit=1.0)
     axes.set_xlabel("AP")
     says = "AP by size of the person (32² to 96² pixels, and above) and by how many people an image shows."
-    return Drawn("classes", "AP by size and crowding", says, _png(figure))
+    return ReportFigure("classes", "AP by size and crowding", says, _png(figure))
 
 
-def _costs(runs: Sequence[RunReport]) -> Drawn:
+def _costs(runs: Sequence[RunReport]) -> ReportFigure:
     figure, axes = _blank(2.9)
     names = list(runs[0].errors.gains)
     _bars(axes, names, [[run.errors.gains[name] for name in names] for run in runs], runs, limit=None)
-    axes.set_xlabel("AP given back by mending this kind alone")
+    axes.set_xlabel("AP gained if errors of this kind alone were corrected")
     says = (
         "What keeps AP down: misplaced keypoints (jitter, inversion, swap, miss), scores in the wrong order, people "
         "found where nobody is (background), people not found."
     )
-    return Drawn("error-costs", "What each error costs", says, _png(figure))
+    return ReportFigure("error-costs", "What each error costs", says, _png(figure))
 
 
-def _keypoints(runs: Sequence[RunReport]) -> Drawn:
+def _keypoints(runs: Sequence[RunReport]) -> ReportFigure:
     figure, axes = _blank(4.6 if len(runs) > 1 else 4.0)
     values = [[run.matches.keypoint_oks[name] for name in KEYPOINTS] for run in runs]
     _bars(axes, [name.replace("_", " ") for name in KEYPOINTS], values, runs, limit=1.0)
     axes.set_xlabel("mean similarity (people not found count 0)")
-    return Drawn("keypoints", "Each keypoint", "Mean similarity of each keypoint to the truth.", _png(figure))
+    return ReportFigure(
+        "keypoints", "Each keypoint", "Mean similarity of each keypoint to the ground truth.", _png(figure)
+    )
 
 
-def _kinds(run: RunReport, name: str, several: bool) -> Drawn:
+def _kinds(run: RunReport, name: str, several: bool) -> ReportFigure:
     figure, axes = _blank(4.0)
     left = np.zeros(len(KEYPOINTS))
     total = np.array([max(1, sum(run.errors.keypoints[k].values())) for k in KEYPOINTS])
@@ -122,7 +124,7 @@ def _kinds(run: RunReport, name: str, several: bool) -> Drawn:
     )
     of = f" of {run.name}" if several else ""
     says = f"How the keypoints of found people{of} lie: good (0.85 or more), or which error."
-    return Drawn(name, f"Errors by keypoint{of}", says, _png(figure))
+    return ReportFigure(name, f"Errors by keypoint{of}", says, _png(figure))
 
 
 def _bars(
@@ -134,7 +136,7 @@ def _bars(
 ) -> None:
     """Horizontal bars, one a name and model, each with its number.
 
-    With a limit the values are shares, of which −1 (none in the split) is said in words; without one, differences.
+    With a limit the values are shares, of which −1 is shown as "none" (in the split); without one, differences.
     """
     height = 0.78 / len(values)
     for number, row in enumerate(values):

@@ -1,4 +1,4 @@
-"""What a report says of one model: its figures, its errors and what they cost, its worst and best images."""
+"""The content of a report on one model: its figures, its errors and what they cost, its worst and best images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class RunReport:
     errors: ErrorSplit
     crowding: Mapping[str, float]
     threshold: float
-    """Score above which found people agree best with the truth: those that are drawn."""
+    """Score threshold at which the people found agree best with the ground truth; those above it are drawn."""
     pictures: tuple[ReportPicture, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -40,13 +40,13 @@ class RunReport:
 
 
 def gather(name: str, evaluation: Evaluation, checkpoint: Checkpoint, *, pictures: int) -> RunReport:
-    """Take an evaluation apart.
+    """Analyse an evaluation for a report.
 
     Args:
-        name: what the page calls the model.
-        evaluation: its people and figures.
+        name: the model's name on the page.
+        evaluation: its detections and figures.
         checkpoint: the model, for its heatmaps and tags.
-        pictures: how many images of each kind are shown: worst, best, maps.
+        pictures: how many images of each kind are drawn: worst, best, maps.
     """
     matches = evaluation.matches()
     found = evaluation.predictions

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.evaluation.report.figures import RUNS, Drawn
+from pipeline.evaluation.report.figures import RUNS, ReportFigure
 from pipeline.evaluation.report.findings import RunReport
 from pipeline.evaluation.templates import template
 
 SECTIONS = {
-    "worst": ("Worst images", "Truth on the left, found people above the best score threshold on the right."),
+    "worst": ("Worst images", "Ground truth on the left, people found above the best score threshold on the right."),
     "best": ("Best images", "The other end of the same order."),
     "maps": ("Heatmaps and tags", "Orange is left, blue is right; in the tags one colour is one person."),
 }
@@ -17,12 +17,12 @@ TableRow = tuple[str, list[str]]
 """A name and the values that stand beside it."""
 
 
-def render(runs: Sequence[RunReport], figures: Sequence[Drawn]) -> str:
+def render(runs: Sequence[RunReport], figures: Sequence[ReportFigure]) -> str:
     """The page.
 
     Args:
         runs: one model, or two to compare.
-        figures: from `pipeline.evaluation.report.figures.draw`.
+        figures: from `pipeline.evaluation.report.figures.draw_figures`.
     """
     first, data = runs[0], runs[0].evaluation.data
     title = " against ".join(run.name for run in runs)

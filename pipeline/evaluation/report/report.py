@@ -4,16 +4,16 @@ import json
 import re
 from collections.abc import Collection, Sequence
 
-from pipeline.evaluation.report.figures import draw
+from pipeline.evaluation.report.figures import draw_figures
 from pipeline.evaluation.report.findings import RunReport
 from pipeline.evaluation.report.html import render
 from pipeline.storage import store
 
 OWN = re.compile(r"pictures/[12]-(worst|best|maps)-\d{12}\.jpg|figures/(precision-recall|keypoint-errors)-[12]\.png")
-"""Files of which one report has more or others than the next."""
+"""Files that differ between one report and the next in the same folder."""
 
 
-def build(runs: Sequence[RunReport]) -> dict[str, bytes]:
+def report_files(runs: Sequence[RunReport]) -> dict[str, bytes]:
     """The report's files by name: `report.html` (which needs no other), `report.json`, figures and pictures.
 
     Args:
@@ -27,7 +27,7 @@ def build(runs: Sequence[RunReport]) -> dict[str, bytes]:
     data = {json.dumps(run.evaluation.data, sort_keys=True) for run in runs}
     if len(data) > 1:
         raise ValueError("the two models were not scored on the same images; evaluate both on one split")
-    figures = draw(runs)
+    figures = draw_figures(runs)
     pictures = {
         f"pictures/{number}-{picture.kind}-{picture.image_id:012d}.jpg": picture.jpeg
         for number, run in enumerate(runs, start=1)
@@ -42,11 +42,11 @@ def build(runs: Sequence[RunReport]) -> dict[str, bytes]:
 
 
 def remove_stale(url: str, content: Collection[str]) -> None:
-    """Remove what an earlier report left in a folder and this one does not have; files of others stay.
+    """Remove files of an earlier report in a folder that the present one does not have. Other files stay.
 
     Args:
         url: the report's folder.
-        content: names of the files of the report that lies there now.
+        content: names of the present report's files.
     """
     for name in store.listing(url):
         if OWN.fullmatch(name) and name not in content:

@@ -1,4 +1,4 @@
-"""Pictures for the report: the worst and the best images with truth beside prediction, heatmaps and tags."""
+"""Pictures for the report: the worst and the best images, ground truth beside prediction, and heatmaps and tags."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ Kind = Literal["worst", "best", "maps"]
 
 @dataclass(frozen=True)
 class ReportPicture:
-    """One picture, ready to be shown."""
+    """One picture of the report."""
 
     kind: Kind
     image_id: int
@@ -36,7 +36,7 @@ class ReportPicture:
 def choose_and_draw(
     evaluation: Evaluation, checkpoint: Checkpoint, threshold: float, *, count: int
 ) -> tuple[ReportPicture, ...]:
-    """The `count` worst and best images, and maps of images spread between them."""
+    """The `count` worst and best images, and maps of as many evenly spaced between them."""
     quality = image_quality(evaluation, threshold)
     ranked = sorted(quality, key=lambda image_id: (quality[image_id], image_id))
     count = min(count, len(ranked) // 2)
@@ -57,13 +57,13 @@ def choose_and_draw(
 
 
 def image_quality(evaluation: Evaluation, threshold: float) -> dict[int, float]:
-    """How well each image with labelled people was read: the sum of OKS over people to find and people invented.
+    """Quality of the detections in each image with labelled people: sum of OKS / (labelled people + false positives).
 
-    Who is found on a crowd or on a person without labels is not invented.
+    A detection on a crowd or on a person without labels is not a false positive.
 
     Args:
-        evaluation: people and truth.
-        threshold: score from which found people count.
+        evaluation: detections and ground truth.
+        threshold: score from which detections count.
 
     Returns:
         0 to 1 by image id, for images that show a labelled person.
@@ -80,9 +80,9 @@ def image_quality(evaluation: Evaluation, threshold: float) -> dict[int, float]:
         counted = np.array([labelled(annotation) for annotation in image.annotations], dtype=bool)
         excused = image.oks[:, ~counted].max(axis=1, initial=0.0) >= FOUND
         alone = [id(detection) not in paired for detection in image.detections]
-        invented = int((np.array(alone, dtype=bool) & ~excused).sum())
+        false_positives = int((np.array(alone, dtype=bool) & ~excused).sum())
         if counted.any():
-            quality[image.image_id] = oks[image.image_id] / (int(counted.sum()) + invented)
+            quality[image.image_id] = oks[image.image_id] / (int(counted.sum()) + false_positives)
     return quality
 
 

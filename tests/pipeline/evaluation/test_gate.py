@@ -8,23 +8,25 @@ import pytest
 
 from lhrnet.coco import KEYPOINTS
 from lhrnet.metrics.matching import Difference
-from pipeline.evaluation.gate import Decision, Figures, GateConfig, decide, to_markdown
+from pipeline.evaluation.gate import Decision, GateConfig, Measurements, decide, to_markdown
 
 SURE = Difference(mean=0.05, low=0.03, high=0.07, share=0.99, resamples=1000)
 
 
-def _figures(version: str, ap: float, **changes: float) -> Figures:
+def _figures(version: str, ap: float, **changes: float) -> Measurements:
     scores = {"ap": ap, "ap_medium": ap - 0.05, "ap_large": ap + 0.05}
     oks = dict.fromkeys(KEYPOINTS, 0.8)
     for name, value in changes.items():
         (scores if name in scores else oks)[name] = value
-    return Figures(
+    return Measurements(
         version=version, scores=scores, keypoint_oks=oks, params=5_900_000, macs=4_800_000_000, latency_ms=90.0,
         device="cpu", protocol={"name": "plain", "size": 448},
     )  # fmt: skip
 
 
-def _decide(config: GateConfig, new: Figures, old: Figures | None, difference: Difference | None = SURE) -> Decision:
+def _decide(
+    config: GateConfig, new: Measurements, old: Measurements | None, difference: Difference | None = SURE
+) -> Decision:
     return decide(config, new, old, difference if old else None, data={"url": "shards/val2017"})
 
 
@@ -58,7 +60,7 @@ def test_a_first_model_needs_no_champion_but_meets_the_floor() -> None:
         (GateConfig(), _figures("2", 0.55, left_wrist=0.74), SURE, "no keypoint worse"),
     ],
 )
-def test_each_rule_alone_refuses(config: GateConfig, new: Figures, difference: Difference, rule: str) -> None:
+def test_each_rule_alone_refuses(config: GateConfig, new: Measurements, difference: Difference, rule: str) -> None:
     decision = _decide(config, new, _figures("1", 0.50), difference)
     assert not decision.accepted
     assert _failed(decision) == [rule]

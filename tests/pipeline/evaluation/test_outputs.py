@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.checkpoints.checkpoint import Checkpoint
-from pipeline.evaluation.outputs import home, label, pictures, write
+from pipeline.evaluation.outputs import prediction_pictures, protocol_label, run_folder, write_files
 from pipeline.evaluation.predictions import Latency, Predictions
 from pipeline.evaluation.worker import EvaluateConfig
 
@@ -20,12 +20,12 @@ from pipeline.evaluation.worker import EvaluateConfig
     ],
 )
 def test_files_belong_to_the_run_that_the_checkpoint_is_of(url: str, belongs: str) -> None:
-    assert home(Checkpoint(url=url, step=3, config={}, weights={}), "s3://b/runs/configs") == belongs
+    assert run_folder(Checkpoint(url=url, step=3, config={}, weights={}), "s3://b/runs/configs") == belongs
 
 
 def test_another_input_size_than_the_networks_own_has_names_of_its_own() -> None:
     checkpoint = Checkpoint(url="x", step=3, config={"model": {"r": -4, "input_size": 64}}, weights={})
-    names = [label(EvaluateConfig(protocol="flip", size=size), checkpoint) for size in (None, 64, 128)]
+    names = [protocol_label(EvaluateConfig(protocol="flip", size=size), checkpoint) for size in (None, 64, 128)]
     assert names == ["flip", "flip", "flip-128"]
 
 
@@ -34,13 +34,13 @@ def test_each_picture_is_drawn_and_one_sheet_shows_all(tmp_path: Path) -> None:
     person = {"image_id": 3, "category_id": 1, "keypoints": [20, 30, 1] * 17, "score": 0.9}
     latency = Latency(resize_ms=0, network_ms=1, decode_ms=1, device="d", batch=1)
     found = Predictions(detections=(person,), image_ids=(3, 4), latency=latency, pictures={3: image, 4: image})
-    drawn = pictures(found)
+    drawn = prediction_pictures(found)
     assert sorted(drawn) == ["pictures/000000000003.jpg", "pictures/000000000004.jpg", "pictures/all.jpg"]
     assert drawn["pictures/000000000003.jpg"] != drawn["pictures/000000000004.jpg"], "the person is drawn"
-    write(str(tmp_path / "out"), drawn)
+    write_files(str(tmp_path / "out"), drawn)
     assert (tmp_path / "out" / "pictures" / "all.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
 def test_no_pictures_asked_for_are_no_files() -> None:
     latency = Latency(resize_ms=0, network_ms=1, decode_ms=1, device="d", batch=1)
-    assert pictures(Predictions(detections=(), image_ids=(), latency=latency, pictures={})) == {}
+    assert prediction_pictures(Predictions(detections=(), image_ids=(), latency=latency, pictures={})) == {}

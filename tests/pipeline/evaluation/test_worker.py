@@ -17,7 +17,7 @@ from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.data.index import Shard, ShardIndex, read_index, truth
 from pipeline.evaluation import predictions
 from pipeline.evaluation.detect import check_complete
-from pipeline.evaluation.evaluate import count, evaluate
+from pipeline.evaluation.evaluate import evaluate, scored_profile
 from pipeline.evaluation.predictions import Predictions, evenly_spaced, predict_split, shard_slices, workers_that_fit
 from pipeline.evaluation.worker import EvaluateConfig
 from pipeline.scenes.synthetic import SceneConfig, write_coco
@@ -246,10 +246,12 @@ def test_the_figures_are_those_of_the_one_scorer_and_name_protocol_and_data(
 
 
 def test_operations_are_counted_at_the_size_that_is_scored(checkpoint: Checkpoint) -> None:
-    own, double = (count(checkpoint.model, dataclasses.replace(SMALL, size=size)).macs for size in (None, 128))
-    assert own == count(checkpoint.model, dataclasses.replace(SMALL, size=64)).macs
+    own, double = (scored_profile(checkpoint.model, dataclasses.replace(SMALL, size=size)).macs for size in (None, 128))
+    assert own == scored_profile(checkpoint.model, dataclasses.replace(SMALL, size=64)).macs
     assert double == 4 * own
-    assert count(checkpoint.model, dataclasses.replace(SMALL, size=100)).input_size == (128, 128), "as it is rounded up"
+    assert scored_profile(checkpoint.model, dataclasses.replace(SMALL, size=100)).input_size == (128, 128), (
+        "as it is rounded up"
+    )
 
 
 def test_a_split_without_annotations_is_refused_with_the_way_out(checkpoint: Checkpoint, shards: str) -> None:

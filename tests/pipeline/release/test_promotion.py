@@ -24,7 +24,7 @@ from pipeline.checkpoints import checkpoint as checkpoints
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.config.tree import Config, parse
 from pipeline.data.index import ShardIndex, read_index, truth
-from pipeline.evaluation.evaluate import Evaluation, count, describe_data, describe_protocol
+from pipeline.evaluation.evaluate import Evaluation, describe_data, describe_protocol, scored_profile
 from pipeline.evaluation.predictions import Latency, Predictions
 from pipeline.evaluation.worker import EvaluateConfig
 from pipeline.release.promotion import PromotionResult, promote, rollback
@@ -75,7 +75,7 @@ def _weights() -> dict[str, torch.Tensor]:
 
 @cache
 def _counted(config: EvaluateConfig) -> Profile:
-    return count(MODEL, config)
+    return scored_profile(MODEL, config)
 
 
 def _checkpoint(config: Config, step: int, *, shift: float) -> str:

@@ -23,9 +23,9 @@ from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.data.index import read_index, truth
 from pipeline.evaluation.evaluate import Evaluation, describe_data, describe_protocol
 from pipeline.evaluation.predictions import Latency, Predictions
-from pipeline.evaluation.report.figures import draw
+from pipeline.evaluation.report.figures import draw_figures
 from pipeline.evaluation.report.findings import RunReport, gather
-from pipeline.evaluation.report.report import build
+from pipeline.evaluation.report.report import report_files
 from pipeline.evaluation.report.worst_best import image_quality
 from pipeline.evaluation.worker import EvaluateConfig
 from pipeline.scenes.synthetic import SceneConfig, write_coco
@@ -93,7 +93,7 @@ def two(shards: str, checkpoint: Checkpoint) -> RunReport:
 
 
 def test_the_page_needs_no_other_file_and_shows_everything(one: RunReport) -> None:
-    files = build([one])
+    files = report_files([one])
     page = files["report.html"].decode()
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert sources
@@ -120,7 +120,7 @@ def test_the_page_needs_no_other_file_and_shows_everything(one: RunReport) -> No
 
 
 def test_two_models_stand_side_by_side_with_the_change(one: RunReport, two: RunReport) -> None:
-    page = build([one, two])["report.html"].decode()
+    page = report_files([one, two])["report.html"].decode()
     assert "first run against second &lt;run&gt;" in page
     change = two.evaluation.scores.ap - one.evaluation.scores.ap
     assert change < 0
@@ -129,23 +129,23 @@ def test_two_models_stand_side_by_side_with_the_change(one: RunReport, two: RunR
 
 def test_two_models_of_unlike_input_sizes_say_theirs(one: RunReport, two: RunReport) -> None:
     larger = replace(two, evaluation=replace(two.evaluation, protocol={**two.evaluation.protocol, "size": 128}))
-    page = build([one, larger])["report.html"].decode()
+    page = report_files([one, larger])["report.html"].decode()
     assert "input 64 against 128 px" in page
     assert "<td>plain, input 64 px</td><td>plain, input 128 px</td>" in page
 
 
 def test_the_page_says_how_many_images_of_the_split_are_not_in_it(one: RunReport) -> None:
     lacking = replace(one, evaluation=replace(one.evaluation, data={**one.evaluation.data, "left_out": 3}))
-    assert "12 images (3 more of the split are in no shard)" in build([lacking])["report.html"].decode()
-    assert "in no shard" not in build([one])["report.html"].decode()
+    assert "12 images (3 more of the split are in no shard)" in report_files([lacking])["report.html"].decode()
+    assert "in no shard" not in report_files([one])["report.html"].decode()
 
 
 def test_models_scored_on_other_images_are_not_compared(one: RunReport) -> None:
     other = replace(one, evaluation=replace(one.evaluation, data={**one.evaluation.data, "index_sha256": "0"}))
     with pytest.raises(ValueError, match="not scored on the same images"):
-        build([one, other])
+        report_files([one, other])
     with pytest.raises(ValueError, match="not 0"):
-        build([])
+        report_files([])
 
 
 def test_the_numbers_are_there_as_json(one: RunReport) -> None:
@@ -185,15 +185,15 @@ def test_a_model_that_finds_nobody_gets_a_report_too(one: RunReport, checkpoint:
     nobody = replace(one.evaluation.predictions, detections=())
     empty = replace(one.evaluation, predictions=nobody, scores=score(one.evaluation.truth, []))
     run = gather("nobody", empty, checkpoint, pictures=1)
-    assert b"<h2>Worst images</h2>" in build([run])["report.html"]
+    assert b"<h2>Worst images</h2>" in report_files([run])["report.html"]
 
 
 def test_the_longest_names_leave_the_figures_their_room(
     one: RunReport, two: RunReport, recwarn: pytest.WarningsRecorder
 ) -> None:
-    short = {figure.name: figure.png for figure in draw([replace(one, name="a"), replace(two, name="b")])}
+    short = {figure.name: figure.png for figure in draw_figures([replace(one, name="a"), replace(two, name="b")])}
     widest = [replace(run, name=f"{letter * 63}, step 120,000") for run, letter in ((one, "m"), (two, "w"))]
-    for figure in draw(widest):
+    for figure in draw_figures(widest):
         image, plain = (
             cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR) for png in (figure.png, short[figure.name])
         )
@@ -226,7 +226,7 @@ def test_the_page_fits_a_phone_and_a_desk(
     one: RunReport, two: RunReport, tmp_path: Path, width: int, columns: int, names: tuple[str, str]
 ) -> None:
     runs = [replace(run, name=name) for run, name in zip((one, two), names, strict=True)]
-    page = build(runs)["report.html"].decode().replace(' loading="lazy"', "")
+    page = report_files(runs)["report.html"].decode().replace(' loading="lazy"', "")
     frame = f'<iframe srcdoc="{html.escape(page)}" style="width:{width}px;height:3000px;border:0"></iframe>'
     (tmp_path / "frame.html").write_text(f"<!DOCTYPE html><body>{PROBE}{frame}</body>")
     assert CHROMIUM is not None

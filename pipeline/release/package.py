@@ -77,7 +77,7 @@ _ARTIFACTS = {"weights": "weights.pt", "served": "served.json"}
 
 
 def read(folder: Path, *, sha256: str, name: str) -> Checkpoint:
-    """Hold a downloaded folder against its manifest, then give its model back.
+    """Verify a downloaded folder by its manifest and return its model.
 
     Args:
         folder: the package.
@@ -94,7 +94,7 @@ def read(folder: Path, *, sha256: str, name: str) -> Checkpoint:
 
 
 def verify(folder: Path, *, sha256: str, name: str) -> None:
-    """Hold a downloaded folder against its manifest.
+    """Verify a downloaded folder by its manifest.
 
     Raises:
         ValueError: a file was changed, is missing or was added.
@@ -104,7 +104,7 @@ def verify(folder: Path, *, sha256: str, name: str) -> None:
     if found != sha256:
         raise ValueError(
             f"{name}: its manifest has sha256 {found[:12]} where {sha256[:12] or 'none'} was registered: "
-            "the artifact is not what was registered; register its checkpoint anew by `lhrnet promote URL`"
+            "the artifact is not what was registered; register its checkpoint again by `lhrnet promote URL`"
         )
     listed: Mapping[str, Mapping[str, Any]] = json.loads(path.read_text())["files"]
     there = {file: _entry(place) for file, place in _files(folder)}
@@ -112,7 +112,7 @@ def verify(folder: Path, *, sha256: str, name: str) -> None:
     if wrong:
         raise ValueError(
             f"{name}: {len(wrong)} files do not fit the manifest's sha256 (such as {wrong[0]}): "
-            "the artifact was changed after it was registered; register its checkpoint anew by `lhrnet promote URL`"
+            "the artifact was changed after it was registered; register its checkpoint again by `lhrnet promote URL`"
         )
 
 

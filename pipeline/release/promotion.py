@@ -1,6 +1,6 @@
-"""From a checkpoint to the champion: register, score both by the same code on the same shards, decide, record, move.
+"""Promotion of a checkpoint: register it, score it and the champion on the same shards, decide, record, move the alias.
 
-Nothing that users see changes before the last step, and that step is one alias. Whatever fails earlier leaves at most a
+Nothing that users see changes before the last step, which sets one alias. A failure before it leaves at most a
 registered version that nobody serves.
 """
 
@@ -33,7 +33,7 @@ CANDIDATE = "candidate"
 
 
 class Evaluator(Protocol):
-    """What scores a model: `pipeline.evaluation.evaluate.evaluate`."""
+    """Scores a model, as `pipeline.evaluation.evaluate.evaluate`."""
 
     def __call__(
         self,
@@ -50,7 +50,7 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionResult:
-    """What came of asking for the champion's place."""
+    """The gate's decision on a challenger, and what followed from it."""
 
     decision: Decision
     version: str
@@ -70,7 +70,7 @@ class _Scored:
 def promote(
     config: Config, target: str | None = None, *, dry_run: bool = False, evaluator: Evaluator = evaluate
 ) -> PromotionResult:
-    """Ask for the champion's place.
+    """Make a model the champion if the gate accepts it.
 
     Args:
         config: where runs and shards lie, the protocol, the gate's rules.
@@ -82,7 +82,7 @@ def promote(
         ValueError: no such version, it is the champion already, it is served by another protocol, or an artifact is
             not what was registered.
         FileNotFoundError: there is no such checkpoint, or there are no shards.
-        ConnectionError: MLflow or the store is away; nothing was moved.
+        ConnectionError: MLflow or the store does not answer; nothing was moved.
         RuntimeError: somebody else promoted meanwhile; nothing was moved.
     """
     index = read_index(config.data.val)
@@ -116,7 +116,7 @@ def promote(
 
 
 def _correct(registry: Registry, number: str, word: str) -> None:
-    """Say of an accepted version that it did not become champion, unless somebody else's promotion made it that."""
+    """Correct the decision of an accepted version that did not become champion after all."""
     try:
         champion = registry.holder("champion")
         if champion is None or champion.number != number:
@@ -125,7 +125,7 @@ def _correct(registry: Registry, number: str, word: str) -> None:
             registry.settle()
     except (ConnectionError, RuntimeError) as error:
         log.warning(
-            "version %s of %s keeps its decision `accepted` (%s); whether it is the champion, `lhrnet models` tells",
+            "version %s of %s keeps its decision `accepted` (%s); `lhrnet models` shows whether it is the champion",
             *(number, registry.model, error),
         )
 
@@ -135,7 +135,7 @@ def rollback(config: Config, reason: str) -> AliasMove:
 
     Raises:
         ValueError: there is no champion, it has no predecessor, or that one's artifact is not what was registered.
-        ConnectionError: MLflow or the store is away; nothing was moved.
+        ConnectionError: MLflow or the store does not answer; nothing was moved.
         RuntimeError: somebody else moved the champion meanwhile.
     """
     registry = Registry(connect(config.tracking), config.gate.model)
@@ -145,7 +145,7 @@ def rollback(config: Config, reason: str) -> AliasMove:
 
 
 def _challenger(config: Config, target: str | None) -> tuple[Version | None, Checkpoint, RunRecord, Registry]:
-    """The model that asks, verified, and its version if it has one."""
+    """The challenger, verified, and its version if it has one."""
     registry = Registry(connect(config.tracking), config.gate.model)
     if target and target.isdecimal():
         version = registry.get(target)
@@ -167,7 +167,7 @@ def _challenger(config: Config, target: str | None) -> tuple[Version | None, Che
             try:
                 model = _download(registry, version)
             except ValueError as error:
-                log.warning("passed over: %s", error)
+                log.warning("skipped: %s", error)
                 continue
             record = RunRecord.of_checkpoint(config.tracking, model.config, run_id=version.run_id)
             return version, model, record, registry
@@ -175,7 +175,7 @@ def _challenger(config: Config, target: str | None) -> tuple[Version | None, Che
 
 
 def _serving(config: Config, model: Checkpoint) -> dict[str, str]:
-    """How a model is scored, and served if it is registered so, as tags."""
+    """Protocol and input size by which a model is scored, and served once it is registered, as tags."""
     return {"protocol": config.evaluate.protocol, "size": str(config.evaluate.size or model.model.side)}
 
 
@@ -194,7 +194,7 @@ def _champion(registry: Registry, version: Version) -> Checkpoint:
 
 
 def _download(registry: Registry, version: Version) -> Checkpoint:
-    """A version's model, held against the manifest it was registered with."""
+    """A version's model, verified by the manifest it was registered with."""
     name = f"version {version.number} of {registry.model}"
     folder = version.source.removeprefix(f"runs:/{version.run_id}/")
     with tempfile.TemporaryDirectory() as place:

@@ -1,31 +1,30 @@
-"""The model registry: versions, the aliases that say who is served, and the audit trail. The one place that moves them.
+"""The model registry: versions, the aliases that say which is served, and the audit trail.
 
-Two aliases are MLflow's usual ones: `champion` is served, `challenger` was the last to ask for its place. A third,
-`previous`, is the way back. What a rollback relies on is not that alias but the tag `previous` of each champion's own
-version, written before the one step that cannot be half done: setting the alias `champion`.
+Two aliases are MLflow's usual ones: `champion` is served, `challenger` was the last candidate. A third, `previous`, is
+the version that a rollback returns to. The rollback itself does not rely on that alias but on the tag `previous` of
+the champion's own version, written before the one atomic step, setting the alias `champion`:
 
-MLflow can't compare and swap an alias. What it can do is refuse to make a registered model twice, so a model of the
-name `<model>.moving`, there for the seconds of a move, keeps others from moving at the same time.
+    claim the move                          nobody else moves (`pipeline.release.claim`)
+    tag `previous` of the new champion      the version that is champion now
+    tag `audit.<time>` of the model         the move
+    alias `champion`                        the atomic step: what fails before it is undone
+    aliases `previous` and `challenger`     follow from it; the next move repairs them
 """
 
 import contextlib
-import getpass
 import json
 import logging
-import os
-import socket
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pipeline.release.claim import claim, user_and_host
 from pipeline.tracking.client import MlflowClient, MlflowException, TrackingError, mlflow_errors
 
 log = logging.getLogger(__name__)
 Alias = Literal["champion", "challenger", "previous"]
 ALIASES: tuple[Alias, ...] = ("champion", "challenger", "previous")
-STALE_SECONDS = 120
 AUDIT = "audit."
 
 
@@ -69,7 +68,7 @@ class Registry:
         self.mlflow, self.model = mlflow, model
 
     def register(self, run_id: str, folder: str, *, tags: Mapping[str, str]) -> Version:
-        """Make a version of a run's artifact folder, the registered model too where there is none."""
+        """Register a folder of a run's artifacts as a new version; creates the registered model if needed."""
         with self._errors():
             with contextlib.suppress(MlflowException):
                 self.mlflow.create_registered_model(self.model)
@@ -127,18 +126,18 @@ class Registry:
 
         Args:
             number: the new champion.
-            expected: the champion it was held against; None for none.
+            expected: the champion it was compared with; None for none.
             reason: for the record.
 
         Raises:
             RuntimeError: another move is under way, or another champion was made meanwhile.
         """
-        with self._errors(), self._moving() as still_mine:
+        with self._errors(), claim(self.mlflow, self.model) as still_mine:
             champion = self._aliases().get("champion")
             if champion != expected:
                 raise RuntimeError(
                     f"version {number} was compared with {_called(expected)}, but {_called(champion)} is the champion "
-                    "by now: somebody else promoted meanwhile. Nothing was moved; promote again to compare anew"
+                    "by now: somebody else promoted meanwhile. Nothing was moved; promote again to compare with it"
                 )
             before = self.get(number).tags.get("previous")
             self.mlflow.set_model_version_tag(self.model, number, "previous", champion or "")
@@ -173,7 +172,7 @@ class Registry:
             ValueError: there is no champion, or it has no predecessor.
             RuntimeError: another move is under way, or another champion was made meanwhile.
         """
-        with self._errors(), self._moving() as still_mine:
+        with self._errors(), claim(self.mlflow, self.model) as still_mine:
             champion, previous = self.predecessor()
             if expected not in (None, champion):
                 raise RuntimeError(
@@ -183,12 +182,12 @@ class Registry:
             return self._move("rollback", champion, previous.number, reason, still_mine)
 
     def settle(self) -> None:
-        """Set what follows from who the champion is, where a move could not end with it.
+        """Repair the aliases that follow from the champion, after a move that could not set them.
 
         Raises:
             RuntimeError: a move is under way.
         """
-        with self._errors(), self._moving():
+        with self._errors(), claim(self.mlflow, self.model):
             self._follow()
 
     def history(self) -> list[AliasMove]:
@@ -201,9 +200,9 @@ class Registry:
     def _move(
         self, action: Literal["promote", "rollback"], old: str, new: str, reason: str, still_mine: Callable[[], None]
     ) -> AliasMove:
-        """Write the move down, set the alias `champion` in one step, then what only follows from it."""
+        """Record the move, set the alias `champion` in one step, then the aliases that follow from it."""
         move = AliasMove(
-            action=action, old=old, new=new, by=_who(), at=datetime.now(UTC).isoformat(), reason=reason[:2000]
+            action=action, old=old, new=new, by=user_and_host(), at=datetime.now(UTC).isoformat(), reason=reason[:2000]
         )
         key = f"{AUDIT}{move.at.replace('+00:00', 'Z').replace(':', '.')}"
         still_mine()
@@ -243,7 +242,7 @@ class Registry:
         except MlflowException as again:
             raise TrackingError(
                 f"MLflow went away while version {new} was made the champion of {self.model} "
-                f"({str(error).splitlines()[0]}): whether it is, `lhrnet models` tells once MLflow is back"
+                f"({str(error).splitlines()[0]}): once MLflow is back, `lhrnet models` shows whether it is"
             ) from again
 
     def _follow(self) -> None:
@@ -257,48 +256,6 @@ class Registry:
             self.mlflow.delete_registered_model_alias(self.model, "previous")
         if champion and aliases.get("challenger") == champion:
             self.mlflow.delete_registered_model_alias(self.model, "challenger")
-
-    @contextlib.contextmanager
-    def _moving(self) -> Iterator[Callable[[], None]]:
-        """Nobody else moves meanwhile. Yields a check that this is still so.
-
-        Raises:
-            RuntimeError: somebody else is moving.
-        """
-        claim, token = f"{self.model}.moving", uuid.uuid4().hex
-        try:
-            self.mlflow.create_registered_model(claim, tags={"token": token, "by": _who()})
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            self._break_stale(claim)
-            try:
-                self.mlflow.create_registered_model(claim, tags={"token": token, "by": _who()})
-            except MlflowException as again:
-                if again.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                raise RuntimeError(
-                    f"another promotion or rollback of {self.model} is moving the champion; nothing was moved: "
-                    "try again in a minute"
-                ) from again
-
-        def still_mine() -> None:
-            if self.mlflow.get_registered_model(claim).tags.get("token") != token:
-                raise RuntimeError(f"this move of {self.model} took too long and another took over; nothing was moved")
-
-        try:
-            yield still_mine
-        finally:
-            with contextlib.suppress(MlflowException, RuntimeError):
-                still_mine()
-                self.mlflow.delete_registered_model(claim)
-
-    def _break_stale(self, claim: str) -> None:
-        """A claim older than any move takes was left by a process that died. Both times are of the server's clock."""
-        with contextlib.suppress(MlflowException):
-            found = self.mlflow.update_registered_model(claim, description="somebody waits for its end")
-            if found.last_updated_timestamp - found.creation_timestamp > 1000 * STALE_SECONDS:
-                self.mlflow.delete_registered_model(claim)
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
         return mlflow_errors(f"read or change the registered model {self.model}")
@@ -330,11 +287,3 @@ def _version(found: Any, aliases: Mapping[str, str]) -> Version:
 
 def _called(number: str | None) -> str:
     return f"version {number}" if number else "no version"
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may be a number without a name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

@@ -1,4 +1,4 @@
-"""The answer of a search: made from its records, measured where it must be, kept in storage and in MLflow."""
+"""The result of a search: computed from its records, with latency measured, written to storage and to MLflow."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ CHOSEN = "chosen.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a search came to."""
+    """The result of a search."""
 
     page: str
     """Tables in Markdown."""
@@ -44,22 +44,22 @@ class Answer:
 def answer(
     config: Config, records: Sequence[TrialRecord], trial_runs: TrialRuns, *, cuda: bool, stay: Callable[[], None]
 ) -> Answer:
-    """Sum a search up.
+    """Summarise a search.
 
     Args:
         config: the search's.
         records: its trials.
-        trial_runs: their runs, which are told the latency.
+        trial_runs: their MLflow runs, which get the latency.
         cuda: whether trials ran on GPUs.
-        stay: raises where the search is to leave; asked while latency is measured, which may wait for a free worker.
+        stay: raises when the search was asked to stop; called while latency is measured, which may wait for a worker.
 
     Raises:
-        RuntimeError: no trial came to its end.
+        RuntimeError: no trial finished.
         ConnectionError: storage or MLflow does not answer.
     """
     if not any(record.state == "finished" for record in records):
-        why = next((f"{record.name}: {record.error}" for record in records if record.error), "none was begun")
-        raise RuntimeError(f"no trial of {config.name} came to its end; {why}")
+        why = next((f"{record.name}: {record.error}" for record in records if record.error), "none was started")
+        raise RuntimeError(f"no trial of {config.name} finished; {why}")
     index = read_index(config.data.val)
     costs = _costs(config, records, cuda, stay)
     table = rows([record for record in records if record.name in costs], costs)
@@ -87,7 +87,7 @@ def answer(
         "answer.md": text.encode(),
         "answer.json": json.dumps(summary, indent=1).encode(),
         "front.png": picture(
-            table, title=f"{config.name}: AP on {on}", on_coco=_on_coco(index.dataset, index.split, images)
+            table, title=f"{config.name}: AP on {on}", on_coco=is_of_val2017(index.dataset, index.split, images)
         ),
     }
     if chosen:
@@ -124,7 +124,7 @@ def _costs(config: Config, records: Sequence[TrialRecord], cuda: bool, stay: Cal
     counts = {name: scored_profile(trial.model, trial.evaluate) for name, trial in models.items()}
     wanted = list(dict.fromkeys(sizes.values()))
     for model, size in track(wanted, len(wanted), f"search {config.name}, latency", "networks"):
-        measured[model, size] = _measure(config, model, size, cuda, stay)
+        measured[model, size] = measure_on_a_worker(config, model, size, cuda, stay)
     return {
         name: Cost.of(
             counts[name],
@@ -136,7 +136,10 @@ def _costs(config: Config, records: Sequence[TrialRecord], cuda: bool, stay: Cal
     }
 
 
-def _measure(config: Config, model: ModelConfig, size: int, cuda: bool, stay: Callable[[], None]) -> NetworkLatency:
+def measure_on_a_worker(
+    config: Config, model: ModelConfig, size: int, cuda: bool, stay: Callable[[], None]
+) -> NetworkLatency:
+    """A network's latency, measured by a Ray task of its own; `stay` is called while it waits for room."""
     import ray
 
     task = ray.remote(num_cpus=config.train.cpus_per_worker, num_gpus=int(cuda), max_retries=3)(network_latency)
@@ -148,7 +151,7 @@ def _measure(config: Config, model: ModelConfig, size: int, cuda: bool, stay: Ca
     return found
 
 
-def _on_coco(dataset: str, split: str, images: int) -> bool:
+def is_of_val2017(dataset: str, split: str, images: int) -> bool:
     """Whether AP is of COCO's whole val2017, as the paper's is, whatever the folder was called that it came from."""
     return "coco" in dataset.lower() and split == "val2017" and images == COCO_VAL_IMAGES
 

@@ -1,4 +1,4 @@
-"""What the search's own process does while trials run: it writes down what they say, closes what ended, counts."""
+"""The search's own process while trials run: it records their reports, closes their runs and counts them."""
 
 import logging
 from collections.abc import Callable
@@ -16,14 +16,14 @@ log = logging.getLogger(__name__)
 
 
 class TuneCallbacks(Callback):  # type: ignore[misc]  # Ray has no types
-    """Ray Tune tells it of every trial.
+    """Called by Ray Tune at every event of a trial.
 
     Args:
         name: the search's.
         records: where trials are written down.
         trial_runs: their runs in MLflow.
         progress: counts trials that are over.
-        stopping: whether the search was asked to leave; what ends then is not over.
+        stopping: whether the search was asked to stop; a trial that ends then is not over.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class TuneCallbacks(Callback):  # type: ignore[misc]  # Ray has no types
         self.stopping = stopping
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial gets a place; one that failed before is tried again."""
+        """A trial starts; one that failed before is tried again."""
         record = self._record(trial)
         if record.state == "failed":
             self.records.write(replace(record, state="running", error=""))
@@ -41,7 +41,7 @@ class TuneCallbacks(Callback):  # type: ignore[misc]  # Ray has no types
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """A trial was validated, or says how it ended."""
+        """A trial was validated, or reports how it ended."""
         record = self._record(trial)
         if record.over:
             return
@@ -52,13 +52,13 @@ class TuneCallbacks(Callback):  # type: ignore[misc]  # Ray has no types
             )
         elif ended == "finished":
             seen = record.saw(Seen(step=int(result["step"]), part=100, ap=result[METRIC]))
-            told = {key: result[key] for key in ("checkpoint", "seconds", "resumed_from")}
-            self._over(replace(seen, **told), "finished")
+            ended_with = {key: result[key] for key in ("checkpoint", "seconds", "resumed_from")}
+            self._over(replace(seen, **ended_with), "finished")
         else:
             self._over(replace(record, error=str(result.get("error", ""))), "failed")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial's process has ended: where nothing was said, it was ended early."""
+        """A trial's process has ended: without a last report, it was ended early."""
         record = self._record(trial)
         if record.state == "running" and not self.stopping():
             self._over(record, "pruned")
@@ -95,7 +95,7 @@ class TuneCallbacks(Callback):  # type: ignore[misc]  # Ray has no types
 
 
 class Leave(Stopper):  # type: ignore[misc]  # Ray has no types
-    """Ends the search in order when it was asked to leave.
+    """Ends the search in good order when it was asked to stop.
 
     Args:
         asked: whether it was.

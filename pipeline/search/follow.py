@@ -1,4 +1,4 @@
-"""The word from a trial's training to Ray Tune."""
+"""Reports of a trial's training, passed on to Ray Tune."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 
 class Follow(TuneReportCallback):  # type: ignore[misc]  # Ray has no types
-    """Passes on the validations on the way.
+    """Passes on every validation but the last.
 
     Not the last one: a trial that is stopped for its last validation would lose the checkpoint that is saved after it.
-    The trial tells that one itself, when all is saved.
+    The trial reports that one itself, when all is saved.
     """
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:

@@ -38,7 +38,7 @@ def page(
     if table and not any(row.ap and row.ap.deviation is not None for row in table):
         parts += [
             "",
-            "A single run of each setting says nothing of chance; search.repeats=3 gives every figure a spread.",
+            "One run of each setting shows no spread; set search.repeats=3 for a standard deviation over seeds.",
         ]
     if any(row.ap and not row.whole for row in table):
         parts += [

@@ -94,10 +94,10 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         return {"trial": {**setting, "seed": seed}}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Figures on the way say nothing here: a proposal is judged by its end."""
+        """Ignored: a proposal is judged by its final AP."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell Optuna what a proposal came to."""
+        """Report a proposal's result to Optuna."""
         if trial_id not in self.repeating:
             self.inner.on_trial_complete(trial_id, result, error)
         elif result and METRIC in result:
@@ -109,7 +109,7 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         return self.seed + self.given[name] - 1
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: an interrupted search goes on from its records."""
+        """Nothing: an interrupted search continues from its records."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing; see `save`."""

@@ -1,4 +1,4 @@
-"""What is known of every trial, as JSON beside the search: a search that was killed goes on from these files.
+"""A JSON record of every trial, beside the search: a search that was killed continues from these files.
 
 Ray Tune keeps a state of its own, as pickles, which only the same code on the same version of Ray reads back, and which
 may run anything that somebody put there. These are values: they are checked when they are read, they outlive a change
@@ -38,7 +38,7 @@ class TrialRecord:
     """Its place in the search, from 0."""
     state: State = "running"
     seen: tuple[Seen, ...] = ()
-    """Validations, by rising step; of a finished trial the last one stands in `ap`."""
+    """Validations, by rising step; the last one of a finished trial is in `ap`."""
     ap: float = -1.0
     """Of the last validation; -1: none."""
     step: int = 0

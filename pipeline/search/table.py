@@ -105,7 +105,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """An exchange held against none, all else equal."""
+    """A channel exchange compared with none, all else equal."""
 
     with_it: Row
     without: Row
@@ -196,8 +196,8 @@ def best_at(table: Sequence[Row], cost: Callable[[Row], float | None]) -> list[R
 def choose(table: Sequence[Row], ceilings: GateConfig) -> Row | None:
     """The setting with the highest mean AP among those that the gate's ceilings allow; of equals the cheapest.
 
-    One whose runs did not all finish is taken only where there is no other: the mean of those that were let go on is no
-    mean over seeds.
+    One whose runs did not all finish is chosen only if there is no other: the mean of the runs that were not ended
+    early is no mean over seeds.
     """
     allowed = [row for row in table if row.ap is not None and not over(row, ceilings)]
     return max(allowed, key=lambda row: (row.whole, row.ap.mean if row.ap else -1.0, -row.cost.macs), default=None)

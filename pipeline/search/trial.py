@@ -74,10 +74,10 @@ def with_setting(tree: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
 
 
 def record_config(tree: Mapping[str, Any], record: TrialRecord) -> Config | None:
-    """The config of a trial that was begun; none where its setting is what it failed by, as a proposal's may be.
+    """The config of a trial that was started; None where its setting is invalid, as a proposal's may be.
 
     Raises:
-        ValueError: a run that came to its end has a setting that is not allowed any more.
+        ValueError: a finished run has a setting that is not allowed any more.
     """
     try:
         return trial_config(tree, record.setting, record.seed)
@@ -90,9 +90,9 @@ def record_config(tree: Mapping[str, Any], record: TrialRecord) -> Config | None
 def run_trial(setting: dict[str, Any], job: TrialJob) -> None:
     """What Ray Tune calls, in a process of its own: train, tell every validation and the end.
 
-    A trial that an earlier attempt of the search has seen to its end only says again what it said, so that whoever
-    stops or proposes trials knows it; one that was broken off does so too, and then trains on from its last checkpoint.
-    Whatever training raises ends this trial alone, and so does a proposed setting that no run can have.
+    A trial that an earlier attempt of the search has finished only reports again what it reported, so that
+    the scheduler and the searcher see it; one that was interrupted does so too, and then resumes from its last
+    checkpoint. An error in training ends this trial alone, and so does a proposed setting that no run can have.
     """
     from ray import tune
 
@@ -120,7 +120,7 @@ def _train(config: Config, parent: str) -> dict[str, Any]:
 
     done = run_on_ray(config, parent=parent, callbacks=[Follow()])
     if not done.finished:
-        raise RuntimeError(f"it was told to leave at step {done.steps}")
+        raise RuntimeError(f"it was told to stop at step {done.steps}")
     if done.ap < 0:
         raise RuntimeError("it was not validated: set train.validate_every, or give data.val images with people")
     end = {"step": done.steps, "checkpoint": done.checkpoint, "resumed_from": done.resumed_from}

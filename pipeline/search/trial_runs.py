@@ -1,7 +1,7 @@
 """The runs of a search in MLflow: one for the whole, below it one for each trial, each closed whatever ended it.
 
 A trial's run is created and closed by its own driver. One that was ended early or died could not close its own, one
-that failed early may not have any: so the search looks after all of them, by their identity.
+that failed early may not have any: so the search closes all of them, found by their identity.
 """
 
 import logging
@@ -55,14 +55,14 @@ class TrialRuns:
         return self.parent.run_id if self.parent else ""
 
     def settle(self, record: TrialRecord, *, latency_ms: float | None = None) -> bool:
-        """Close a trial's run with what it came to.
+        """Close a trial's run with its results.
 
         Args:
             record: the trial.
             latency_ms: of its network, once it is measured.
 
         Returns:
-            False where the server could not be told: a search goes on without it, and tells it at its end.
+            False if the server did not take them: the search continues, and logs them again at its end.
         """
         if self.mlflow is None:
             return True

@@ -1,7 +1,7 @@
 """A search over settings by Ray Tune, from its config to its answer.
 
 Every trial is a run of its own below the search's folder, with a Ray Train of its own (`pipeline.runs.launch`); Tune
-decides which run when, and which are ended early. The same search again goes on where it stopped, by the records that
+decides which run when, and which are ended early. The same search again continues where it stopped, by the records that
 it keeps (`pipeline.search.record`).
 """
 
@@ -44,13 +44,13 @@ Trial = tuple[Setting, int]
 
 
 def search(config: Config) -> Answer:
-    """Run a search, or go on with one.
+    """Run a search, or continue one.
 
     Raises:
         ValueError: a setting is not allowed, or no trial fits the cluster.
         FileNotFoundError: there are no shards at an address.
         ConnectionError: storage or MLflow does not answer.
-        RuntimeError: another process works on this search, it was asked to leave, or no trial came to its end.
+        RuntimeError: another process works on this search, it was asked to stop, or no trial finished.
     """
     for name, value in (launch.RAY_SETTINGS | TUNE_SETTINGS).items():
         os.environ.setdefault(name, value)
@@ -79,8 +79,8 @@ def search(config: Config) -> Answer:
                 if leaving.is_set():
                     over = sum(record.over for record in records.in_order())
                     raise RuntimeError(
-                        f"search {config.name} was told to leave with {over} of {count(config, trials)} trials over; "
-                        "the same command goes on"
+                        f"search {config.name} was told to stop with {over} of {count(config, trials)} trials over; "
+                        "the same command continues it"
                     )
 
             try:
@@ -100,9 +100,9 @@ def search(config: Config) -> Answer:
 
 
 def same_question(config: Config, records: TrialRecords) -> None:
-    """Refuse to go on with a search whose trials so far were trained otherwise: one table holds what is alike.
+    """Refuse to continue a search with settings under which its trials so far would have had other results.
 
-    What is tried may be another, so that a search can be widened.
+    The space may change, so that a search can be widened.
 
     Raises:
         ValueError: a setting that figures depend on was another; names it.
@@ -115,13 +115,13 @@ def same_question(config: Config, records: TrialRecords) -> None:
     for key, value in config.flat().items():
         if not is_among(key, may_differ) and key in before and before[key] != value:
             raise ValueError(
-                f"search {config.name} was begun with {key}={before[key]}, and now it is {value}: its figures would "
+                f"search {config.name} was started with {key}={before[key]}, and now it is {value}: its figures would "
                 "not compare; take another name="
             )
 
 
 def check(config: Config) -> list[Trial]:
-    """Hold everything that can be held against the settings before anything starts.
+    """Check everything that can be checked before anything starts.
 
     Returns:
         The trials; none where they are proposed as the search goes.

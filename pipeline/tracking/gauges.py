@@ -1,4 +1,4 @@
-"""A run's figures for Prometheus, through Ray's own metrics endpoint (port 8080 of every Ray pod).
+"""A run's metrics for Prometheus, through Ray's own metrics endpoint (port 8080 of every Ray pod).
 
 Ray puts `ray_` before each name. The figures are the tracker's own, so that a dashboard and MLflow never disagree.
 """

@@ -77,7 +77,7 @@ def connect(config: TrackingConfig) -> MlflowClient:
 
 
 def experiment_id(mlflow: MlflowClient, name: str) -> str:
-    """The experiment's id; the experiment is made where there is none."""
+    """The id of an experiment; creates it if there is none."""
     found = mlflow.get_experiment_by_name(name)
     if found is None:
         try:
@@ -148,7 +148,7 @@ def open_run(
         parent: id of the run it is shown under.
 
     Raises:
-        TrackingError: the server went away meanwhile, or refused it.
+        TrackingError: the server did not answer, or refused it.
     """
     remedy = "try again, or train without it by tracking.enabled=false"
     with mlflow_errors(f"open the run {name} at {mlflow.tracking_uri}", remedy):
@@ -173,7 +173,7 @@ def open_run(
 
 
 def close_run(run: TrackedRun, status: Status) -> bool:
-    """End a run. False where the server could not be told: by then the work is done, and that is no reason to fail."""
+    """End a run. False if the server did not answer: by then the work is done, and that is no reason to fail."""
     try:
         client(run.uri).set_terminated(run.run_id, status)
     except (MlflowException, OSError):

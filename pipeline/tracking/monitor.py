@@ -1,4 +1,4 @@
-"""What the first worker says about a run while it goes: rows for the tracker, a line for people, one warning."""
+"""What the first worker reports while a run goes on: rows for the tracker, a progress line, one warning."""
 
 import logging
 import time
@@ -27,8 +27,8 @@ class Monitor:
         tracker: where rows go.
         progress: the line; None on workers that are not the first.
         global_batch: images a step.
-        device: whose memory is told.
-        gauges: the figures for Prometheus; None on workers that are not the first.
+        device: whose memory use is logged.
+        gauges: metrics for Prometheus; None on workers that are not the first.
         ap: of the last validation of the attempt before; NaN where there was none.
     """
 

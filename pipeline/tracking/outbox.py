@@ -1,4 +1,4 @@
-"""Files on their way to a run's artifacts: they lie in a folder until they are sent, whatever becomes of their writer.
+"""A queue on disk of files for a run's artifacts; it outlives the process that wrote them.
 
 <folder>/<time>/<name>    the name is the one they get; older ones go first
 """
@@ -15,7 +15,7 @@ class Outbox:
     """One folder, which exists while something waits. One thread may put while another sends.
 
     Args:
-        folder: where files wait; whoever comes later takes up what lies there.
+        folder: where files wait; a later process continues with what it finds there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -23,7 +23,7 @@ class Outbox:
         self._lock = threading.Lock()
 
     def put(self, name: str, content: bytes) -> None:
-        """Have a file sent.
+        """Queue a file.
 
         Raises:
             OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""A line that says how far long work is: done of total, rate, time left, and what is worth knowing besides."""
+"""A progress line for long work: done of total, rate, time left, and a note."""
 
 import sys
 import time
@@ -48,7 +48,7 @@ class Progress:
 
         Args:
             units: how many more.
-            note: what to say besides, until the next note.
+            note: shown at the end of the line until the next one.
         """
         self.done += units
         if note is not None:

@@ -1,7 +1,7 @@
-"""A file in which rows wait until they are sent: one JSON object a line, and beside it how far they are sent.
+"""A queue on disk of rows for MLflow: one JSON object a line, and beside it a file that says how many bytes are sent.
 
-A process writes a file of its own and holds a lock on it while it lives. Whoever comes later takes up the files whose
-writers are gone, oldest first, so that what a killed process left behind is sent before what follows it.
+Each process writes a file of its own and locks it while it lives. A later process first sends the files whose writers
+are gone, oldest first, so that the rows of a killed process come before those that follow them.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ class Spool:
         self._file.flush()
 
     def waiting(self, most: int) -> tuple[list[dict[str, Any]], int]:
-        """The oldest rows not yet sent, and what `sent` becomes when they are. A damaged row is passed by."""
+        """The oldest rows not yet sent, and what `sent` becomes when they are. A damaged row is skipped."""
         rows: list[dict[str, Any]] = []
         end = self.sent
         with self.path.open("rb") as file:
@@ -81,7 +81,7 @@ class Spool:
         new.replace(self._mark)
 
     def close(self) -> None:
-        """Let go of the file; it is removed if all of it is sent."""
+        """Close and unlock the file; it is removed if all of it is sent."""
         if self.sent >= self.path.stat().st_size:
             self.path.unlink()
             self._mark.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class NullTracker:
-    """Tracks nothing: where tracking is off, and on workers that are not the first. `Tracker` does what is said."""
+    """Tracks nothing: where tracking is off, and on workers that are not the first."""
 
     live = False
     """Whether what is logged here goes anywhere."""
@@ -45,7 +45,7 @@ class NullTracker:
         """Log a file of the run, by its path there."""
 
     def close(self, patience: float = 20.0) -> bool:
-        """Send what waits, for at most so many seconds. False where something is left; it stays on this machine."""
+        """Send what waits, for at most `patience` seconds. False where something is left; it stays on this machine."""
         return True
 
 
@@ -87,7 +87,7 @@ class Tracker(NullTracker):
             self._lost(name, error)
 
     def close(self, patience: float = 20.0) -> bool:
-        """Send what waits, for at most so many seconds. False where something is left; it stays on this machine."""
+        """Send what waits, for at most `patience` seconds. False where something is left; it stays on this machine."""
         deadline = time.monotonic() + patience
         for sender in self._senders:
             sender.stop(deadline)

@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
-from pipeline.release import registry as module
-from pipeline.release.registry import Registry
+from pipeline.release import claim as claims
+from pipeline.release.claim import claim
+from pipeline.release.registry import ALIASES, Registry
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def versions(mlflow: MlflowClient, tmp_path: Path) -> Registry:
 
 
 def _holders(registry: Registry) -> dict[str, str | None]:
-    return {a: (v.number if (v := registry.holder(a)) else None) for a in module.ALIASES}
+    return {a: (v.number if (v := registry.holder(a)) else None) for a in ALIASES}
 
 
 def test_versions_are_listed_newest_first_with_tags_and_aliases(versions: Registry) -> None:
@@ -94,7 +95,7 @@ def test_a_champion_made_meanwhile_stops_the_move(versions: Registry) -> None:
 
 
 def test_a_second_mover_is_told_and_moves_nothing(versions: Registry) -> None:
-    with versions._moving(), pytest.raises(RuntimeError, match="try again"):
+    with claim(versions.mlflow, versions.model), pytest.raises(RuntimeError, match="try again"):
         versions.promote("1", expected=None, reason="")
     assert _holders(versions)["champion"] is None
     versions.promote("1", expected=None, reason="the claim is gone")
@@ -106,7 +107,7 @@ def test_a_claim_left_by_a_dead_process_is_broken_after_a_while(
     versions.mlflow.create_registered_model(f"{versions.model}.moving", tags={"token": "dead"})
     with pytest.raises(RuntimeError, match="try again"):
         versions.promote("1", expected=None, reason="")
-    monkeypatch.setattr(module, "STALE_SECONDS", -1)
+    monkeypatch.setattr(claims, "STALE_SECONDS", -1)
     versions.promote("1", expected=None, reason="")
     assert _holders(versions)["champion"] == "1"
     assert not [m for m in versions.mlflow.search_registered_models() if m.name.endswith(".moving")]
@@ -188,7 +189,7 @@ def test_a_move_of_which_nothing_is_known_says_so(versions: Registry, monkeypatc
         away_for_good()
 
     monkeypatch.setattr(versions.mlflow, "set_registered_model_alias", set_and_away)
-    with pytest.raises(ConnectionError, match="whether it is, `lhrnet models` tells"):
+    with pytest.raises(ConnectionError, match="`lhrnet models` shows whether it is"):
         versions.promote("1", expected=None, reason="")
     monkeypatch.undo()
     assert [move.new for move in versions.history()] == ["1"]
@@ -214,15 +215,15 @@ def test_a_move_that_could_not_set_what_follows_is_a_move_and_is_settled_later(
 
 
 def test_a_claim_is_as_old_as_the_servers_clock_says(versions: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = SimpleNamespace(time=lambda: time.time() + 2 * module.STALE_SECONDS)
-    monkeypatch.setattr(module, "time", fast, raising=False)
-    with versions._moving(), pytest.raises(RuntimeError, match="try again"):
+    fast = SimpleNamespace(time=lambda: time.time() + 2 * claims.STALE_SECONDS)
+    monkeypatch.setattr(claims, "time", fast, raising=False)
+    with claim(versions.mlflow, versions.model), pytest.raises(RuntimeError, match="try again"):
         versions.promote("1", expected=None, reason="")
 
 
 def test_a_claim_that_the_server_refuses_is_no_other_move(versions: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     real = versions.mlflow.create_registered_model
-    with versions._moving():
+    with claim(versions.mlflow, versions.model):
         calls = iter([real])
 
         def refused(*args: Any, **more: Any) -> Any:

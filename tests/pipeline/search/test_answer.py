@@ -14,7 +14,7 @@ from mlflow.entities import Run
 from pipeline.config.tree import Config, parse
 from pipeline.search import answer as module
 from pipeline.search import tuner as searching
-from pipeline.search.answer import Answer, _measure, answer
+from pipeline.search.answer import Answer, answer, measure_on_a_worker
 from pipeline.search.callbacks import TuneCallbacks
 from pipeline.search.latency import NetworkLatency
 from pipeline.search.record import TrialRecord, TrialRecords
@@ -40,7 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config_of(drawn_shards: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigOf:
     """A search's config, with sections laid over it. Its networks' latency is given: to measure it takes a cluster."""
     monkeypatch.chdir(place)
-    monkeypatch.setattr(module, "_measure", lambda *args: MEASURED)
+    monkeypatch.setattr(module, "measure_on_a_worker", lambda *args: MEASURED)
 
     def config_of(**sections: Mapping[str, Any]) -> Config:
         base: dict[str, Any] = {
@@ -156,9 +156,9 @@ def test_a_search_told_to_leave_while_it_measures_leaves_with_its_run_closed(
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
     monkeypatch.setattr("ray.remote", lambda **needs: lambda task: SimpleNamespace(remote=lambda *args, **rest: args))
     monkeypatch.setattr("ray.wait", told_to_leave)
-    monkeypatch.setattr(module, "_measure", _measure)
+    monkeypatch.setattr(module, "measure_on_a_worker", measure_on_a_worker)
     monkeypatch.setattr(searching, "cluster_nodes", lambda: [{"CPU": 4.0}])
     monkeypatch.setattr(searching, "_run", lambda *args: None)
-    with pytest.raises(RuntimeError, match="told to leave with 2 of 2 trials over; the same command goes on"):
+    with pytest.raises(RuntimeError, match="told to stop with 2 of 2 trials over; the same command continues it"):
         searching.search(config)
     assert runs(config)["first search"].info.status == "KILLED"

@@ -98,7 +98,7 @@ def test_a_killed_search_goes_on_and_a_failing_trial_ends_alone(
     told.send_signal(signal.SIGTERM)
     told.communicate(timeout=120)
     assert told.returncode == 1
-    assert "the same command goes on" in (tmp_path / "log").read_text()
+    assert "the same command continues it" in (tmp_path / "log").read_text()
     after = statuses("search-killed")
     assert (after["drill search"], after[cut.name], after[first.name]) == ("KILLED", "KILLED", "FINISHED")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lhrnet.network import ModelConfig, profile
 from pipeline.config.tree import load, parse
 from pipeline.evaluation.gate import GateConfig
-from pipeline.search.answer import _on_coco, chosen_yaml
+from pipeline.search.answer import chosen_yaml, is_of_val2017
 from pipeline.search.figure import picture
 from pipeline.search.markdown import page
 from pipeline.search.record import Seen, State, TrialRecord, TrialRecords
@@ -129,7 +129,7 @@ def test_a_mean_of_the_seeds_that_were_let_go_on_is_said_to_be_that_and_chosen_l
 def test_the_papers_values_stand_beside_those_of_cocos_whole_val2017(
     dataset: str, images: int, comparable: bool
 ) -> None:
-    assert _on_coco(dataset, "val2017", images) is comparable
+    assert is_of_val2017(dataset, "val2017", images) is comparable
 
 
 def test_the_page_shows_our_figures_beside_the_papers() -> None:
@@ -152,7 +152,7 @@ def test_the_page_shows_our_figures_beside_the_papers() -> None:
 
 def test_figures_of_single_runs_are_said_to_be_that() -> None:
     table = rows(TRIALS[:1], costs(TRIALS))
-    assert "search.repeats=3 gives every figure a spread" in page("s", table, [], None, scored_on="drawn val2017")
+    assert "set search.repeats=3" in page("s", table, [], None, scored_on="drawn val2017")
 
 
 def test_fronts_leave_out_what_was_not_measured() -> None:

@@ -117,7 +117,7 @@ def test_a_search_may_be_widened_and_not_be_gone_on_with_otherwise(drawn_shards:
     for key, before, now in (("steps", 4, 8), ("micro_batch", 4, 2), ("precision", "fp32", "bf16"), ("workers", 1, 2)):
         change: dict[str, Any] = {key: now}
         other = config.model_copy(update={"train": replace(config.train, **change)})
-        says = rf"was begun with train\.{key}={before}, and now it is {now}.*take another name="
+        says = rf"was started with train\.{key}={before}, and now it is {now}.*take another name="
         with pytest.raises(ValueError, match=says):
             same_question(other, records)
     with pytest.raises(ValueError, match=r"stream\.lanes"):

@@ -4,12 +4,14 @@ from typing import Annotated
 
 import typer
 
+from jobs.arguments import read_config
+
 
 def config(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as optim.lr=1e-3.")
     ] = None,
-    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
+    config_file: Annotated[str | None, typer.Option("--config", "-c", help="YAML file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of YAML.")] = False,
     reference: Annotated[
         bool, typer.Option("--reference", help="Explain every key instead, as the Markdown of docs/configuration.md.")
@@ -22,10 +24,9 @@ def config(
     import json
 
     from pipeline.config.reference import reference as explained
-    from pipeline.config.tree import load
 
     if reference:
         print(explained(), end="")
         return
-    tree = load(config, overrides or [])
-    print(json.dumps(tree.tree(), indent=1) if as_json else tree.yaml(), end="\n" if as_json else "")
+    resolved = read_config(config_file, overrides or [])
+    print(json.dumps(resolved.tree(), indent=1) if as_json else resolved.yaml(), end="\n" if as_json else "")

@@ -16,7 +16,7 @@ def doctor(
             help="Settings; after `--` a command that is run if all is well, and whose config is the one examined.",
         ),
     ] = None,
-    config: Annotated[str, typer.Option("--config", "-c", help="YAML file. Default: the command's, if any.")] = "",
+    config_file: Annotated[str, typer.Option("--config", "-c", help="YAML file (left out: the command's).")] = "",
     storage: Annotated[str, typer.Option(help="URL to write below, where no config says one.")] = "",
     here: Annotated[bool, typer.Option("--here", help="Only from this process; ask no cluster for workers.")] = False,
     patience: Annotated[
@@ -37,8 +37,8 @@ def doctor(
 
     from pipeline.runs.doctor import examine, report
 
-    settings, command = split(arguments or [])
-    needs = _needs(config, settings, command, storage)
+    overrides, command = split(arguments or [])
+    needs = _needs(config_file, overrides, command, storage)
     findings = examine(needs, "driver")
     if not here and needs.workers:
         from pipeline.runs.doctor_workers import no_cluster, not_asked, visit
@@ -70,7 +70,7 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments[:first], arguments[first:]
 
 
-def _needs(config: str, settings: list[str], command: list[str], storage: str) -> "Needs":
+def _needs(config_file: str, overrides: list[str], command: list[str], storage: str) -> "Needs":
     import os
     from dataclasses import replace
 
@@ -79,11 +79,11 @@ def _needs(config: str, settings: list[str], command: list[str], storage: str) -
 
     verb = command[1] if len(command) > 1 and command[0].rsplit("/", 1)[-1] == "lhrnet" else ""
     for flag in ("-c", "--config"):
-        if flag in command[:-1] and not config:
-            config = command[command.index(flag) + 1]
-            settings = [word for word in command[2:] if "=" in word and not word.startswith("-")]
-    if config:
-        needs = needs_of(load(config, settings), verb)
+        if flag in command[:-1] and not config_file:
+            config_file = command[command.index(flag) + 1]
+            overrides = [word for word in command[2:] if "=" in word and not word.startswith("-")]
+    if config_file:
+        needs = needs_of(load(config_file, overrides), verb)
         return replace(needs, storage=storage) if storage else needs
     places = [word for word in command if word.startswith("s3://")]
     return Needs(storage=storage or (places[-1] if places else ""), mlflow=os.environ.get("MLFLOW_TRACKING_URI", ""))

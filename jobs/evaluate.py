@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.arguments import OwnConfigFile, read_models
+
 
 def evaluate(
     arguments: Annotated[
@@ -14,7 +16,7 @@ def evaluate(
             "evaluate.workers=4.",
         ),
     ] = None,
-    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
+    config_file: OwnConfigFile = None,
     protocol: Annotated[str | None, typer.Option(help="plain, flip or multi-scale (left out: the config's).")] = None,
     out: Annotated[
         str | None,
@@ -28,18 +30,15 @@ def evaluate(
 
     Figures, detections and pictures go to --out and, with the figures as metrics, to the checkpoint's run in MLflow.
 
-    Example: lhrnet evaluate -c jobs/configs/demo.yaml --protocol flip evaluate.workers=2
+    Example: lhrnet evaluate s3://lhrnet/runs/first --protocol flip evaluate.workers=2
     """
     import json
 
-    from jobs.arguments import split_arguments
-    from pipeline.checkpoints import checkpoint
-    from pipeline.config.tree import load
     from pipeline.runs import score
 
-    given, overrides = split_arguments(arguments)
-    settings = load(config, [*overrides, *([f"evaluate.protocol={protocol}"] if protocol else [])])
-    result = score.evaluate(settings, checkpoint.load(given[0] if given else settings.run_url), out=out)
+    chosen = [f"evaluate.protocol={protocol}"] if protocol else []
+    config, (model,) = read_models(config_file, [*(arguments or []), *chosen])
+    result = score.evaluate(config, model, out=out)
     if as_json:
         print(json.dumps(result.as_dict()))
     else:

@@ -4,10 +4,18 @@ from typing import Annotated
 
 import typer
 
+from jobs.arguments import OwnConfigFile, read_config, split_arguments
+
 
 def models(
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings.")] = None,
-    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CHECKPOINT] [KEY=VALUE]...",
+            help="URL of a checkpoint or of a run's folder, whose own config says which model; settings.",
+        ),
+    ] = None,
+    config_file: OwnConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List versions with their aliases, figures and the gate's decision, and the champion's history.
@@ -20,12 +28,12 @@ def models(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.config.tree import load
     from pipeline.release.registry import Registry
     from pipeline.tracking.mlflow_run import connect
 
-    settings = load(config, overrides or [])
-    registry = Registry(connect(settings.tracking), settings.gate.model)
+    urls, overrides = split_arguments(arguments)
+    config = read_config(config_file, overrides, urls)
+    registry = Registry(connect(config.tracking), config.gate.model)
     versions = registry.versions()
     history = registry.history() if versions else []
     if as_json:
@@ -37,9 +45,9 @@ def models(
         return
     console = Console(highlight=False)
     if not versions:
-        console.print(f"{settings.gate.model} has no versions: `lhrnet promote` makes the first")
+        console.print(f"{config.gate.model} has no versions: `lhrnet promote` makes the first")
         return
-    table = Table(title=settings.gate.model)
+    table = Table(title=config.gate.model)
     for column in ("version", "alias", "AP", "params", "macs", "ms", "decision"):
         table.add_column(column, no_wrap=True)
     for version in versions:

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.arguments import OwnConfigFile, read_config, split_arguments
+
 if TYPE_CHECKING:
     from pipeline.release.promotion import PromotionResult
 
@@ -13,11 +15,11 @@ def promote(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL] [KEY=VALUE]...",
-            help="A version's number, or URL of a checkpoint or of a run's folder (left out: the best of the config's "
-            "run); settings such as gate.min_gain=0.005.",
+            help="URL of a checkpoint or of a run's folder, or with -c a version's number (left out: the best of the "
+            "config's run); settings such as gate.min_gain=0.005.",
         ),
     ] = None,
-    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
+    config_file: OwnConfigFile = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Score and decide; register and move nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as one JSON object.")] = False,
 ) -> None:
@@ -26,24 +28,22 @@ def promote(
     The decision is stored with the version either way. The exit code is 0 when the gate has decided, whatever it
     decided.
 
-    Example: lhrnet promote -c jobs/configs/demo.yaml --dry-run
+    Example: lhrnet promote s3://lhrnet/runs/first --dry-run
     """
     import json
     from dataclasses import asdict
 
-    from jobs.arguments import split_arguments
-    from pipeline.config.tree import load
     from pipeline.release import promotion
 
     given, overrides = split_arguments(arguments)
-    settings = load(config, overrides)
-    outcome = promotion.promote(settings, given[0] if given else None, dry_run=dry_run)
+    config = read_config(config_file, overrides, [url for url in given if not url.isdecimal()])
+    outcome = promotion.promote(config, given[0] if given else None, dry_run=dry_run)
     if as_json:
         moved = asdict(outcome.move) if outcome.move else None
-        about = {"model": settings.gate.model, "version": outcome.version, "moved": moved, "run": outcome.page}
+        about = {"model": config.gate.model, "version": outcome.version, "moved": moved, "run": outcome.page}
         print(json.dumps(about | {"decision": outcome.decision.as_dict()}))
     else:
-        _print(outcome, settings.gate.model, dry_run)
+        _print(outcome, config.gate.model, dry_run)
 
 
 def _print(outcome: "PromotionResult", model: str, dry_run: bool) -> None:

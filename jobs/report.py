@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from jobs.arguments import OwnConfigFile, read_models
+
 
 def report(
     arguments: Annotated[
@@ -14,7 +16,7 @@ def report(
             "evaluate.protocol=flip.",
         ),
     ] = None,
-    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
+    config_file: OwnConfigFile = None,
     pictures: Annotated[int, typer.Option(min=0, help="Images of each kind: worst, best, maps.")] = 4,
     out: Annotated[
         str | None,
@@ -26,17 +28,12 @@ def report(
     One HTML file that needs no other, with its figures and pictures as files beside it, there and in MLflow. Given two
     checkpoints the report compares them.
 
-    Example: lhrnet report -c jobs/configs/demo.yaml s3://lhrnet/runs/first s3://lhrnet/runs/second
+    Example: lhrnet report s3://lhrnet/runs/first s3://lhrnet/runs/second
     """
-    from jobs.arguments import split_arguments
-    from pipeline.checkpoints import checkpoint
-    from pipeline.config.tree import load
     from pipeline.runs import score
 
-    given, overrides = split_arguments(arguments, max_checkpoints=2)
-    settings = load(config, overrides)
-    models = [checkpoint.load(url) for url in given or [settings.run_url]]
-    result = score.report(settings, models, pictures=pictures, out=out)
+    config, models = read_models(config_file, arguments, max_checkpoints=2)
+    result = score.report(config, models, pictures=pictures, out=out)
     typer.echo(f"report: {result.page}")
     if result.run:
         typer.echo(f"run: {result.run}")

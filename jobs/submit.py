@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from jobs.arguments import OwnConfigFile, read_models
+
 if TYPE_CHECKING:
     from pipeline.runs.score import SubmissionResult
 
@@ -17,7 +19,7 @@ def submit(
             "evaluate.protocol=flip.",
         ),
     ] = None,
-    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
+    config_file: OwnConfigFile = None,
     name: Annotated[str, typer.Option(help="The method's name: letters, digits, '-' and '.'.")] = "lightweight-hrnet",
     val: Annotated[bool, typer.Option("--val", help="Rehearse on the validation split, scored from the zip.")] = False,
     out: Annotated[
@@ -33,25 +35,20 @@ def submit(
     The server scores it: upload the zip there. With --val the same zip is made of the validation split, read back and
     scored, which shows that the file is right before anyone waits for the server.
 
-    Example: lhrnet submit -c jobs/configs/coco.yaml --name lightweight-hrnet-r2
+    Example: lhrnet submit s3://lhrnet/runs/first --name lightweight-hrnet-r2
     """
     import json
 
-    from jobs.arguments import split_arguments
-    from pipeline.checkpoints import checkpoint
-    from pipeline.config.tree import load
     from pipeline.release.registry import Registry
     from pipeline.runs import score
     from pipeline.tracking.mlflow_run import connect
 
-    given, overrides = split_arguments(arguments)
-    settings = load(config, overrides)
-    model = checkpoint.load(given[0] if given else settings.run_url)
+    config, (model,) = read_models(config_file, arguments)
     version = ""
-    if settings.tracking.enabled:
-        version = Registry(connect(settings.tracking), settings.gate.model).version_of(model.sha256)
+    if config.tracking.enabled:
+        version = Registry(connect(config.tracking), config.gate.model).version_of(model.sha256)
     split: Literal["val2017", "test-dev2017"] = "val2017" if val else "test-dev2017"
-    result = score.submit(settings, model, name=name, split=split, partial=partial, out=out, version=version)
+    result = score.submit(config, model, name=name, split=split, partial=partial, out=out, version=version)
     if as_json:
         print(json.dumps(result.as_dict()))
     else:

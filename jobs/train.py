@@ -4,12 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.arguments import ConfigFile
+
 
 def train(
+    config_file: ConfigFile,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as name=first train.steps=500.")
     ] = None,
-    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
     here: Annotated[bool, typer.Option("--here", help="In this process, without Ray: one worker.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
@@ -27,8 +29,8 @@ def train(
     from pipeline.config.tree import load
     from pipeline.runs import launch
 
-    settings = load(config, overrides or [])
-    result = asdict((launch.run_here if here else launch.run_on_ray)(settings))
+    config = load(config_file, overrides or [])
+    result = asdict((launch.run_here if here else launch.run_on_ray)(config))
     if as_json:
         print(json.dumps(result))
     else:

@@ -4,8 +4,11 @@ from typing import Annotated
 
 import typer
 
+from jobs.arguments import ConfigFile
+
 
 def tune(
+    config_file: ConfigFile,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -13,7 +16,6 @@ def tune(
             help="Settings, such as search.r=[-4,-3] search.repeats=3 search.also.optim.lr=[3.0e-3,1.0e-2].",
         ),
     ] = None,
-    config: Annotated[str, typer.Option("--config", "-c", help="YAML file.")] = "jobs/configs/demo.yaml",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
     """Search by Ray Tune: many trainings, one table, and the setting to take as a file for `lhrnet train`.
@@ -30,7 +32,7 @@ def tune(
     from pipeline.config.tree import load
     from pipeline.search.tuner import search
 
-    found = search(load(config, overrides or []))
+    found = search(load(config_file, overrides or []))
     if as_json:
         print(json.dumps({**found.summary, "mlflow": found.mlflow}))
         return

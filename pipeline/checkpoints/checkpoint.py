@@ -122,23 +122,44 @@ def load(url: str, *, training: bool = False) -> Checkpoint:
     manifest = _manifest(url, raw)
 
     def read(name: str) -> bytes:
-        blob = store.read_bytes(store.join(url, name))
-        if hashlib.sha256(blob).hexdigest() != manifest["files"][name]["sha256"]:
-            raise ValueError(f"checkpoint {url} is damaged: {name} does not fit the manifest; use another checkpoint")
-        return blob
+        return _read(url, manifest, name)
 
-    config = json.loads(read("config.json"))
-    if not isinstance(config, dict):
-        raise ValueError(f"checkpoint {url}: its config is a {type(config).__name__}, not keys and values")
     return Checkpoint(
         url=url,
         step=manifest["step"],
-        config=current(config),
+        config=_config(url, manifest),
         weights=_unpack(read("weights.pt")),
         metrics=json.loads(read("metrics.json")),
         training=_unpack(read("training.pt")) if training else {},
         sha256=hashlib.sha256(raw).hexdigest(),
     )
+
+
+def read_config(url: str) -> dict[str, Any]:
+    """The config of a checkpoint, in today's names, without its weights.
+
+    Args:
+        url: as for `load`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`.
+    """
+    url = find(url)
+    return _config(url, _manifest(url, store.read_bytes(store.join(url, MANIFEST))))
+
+
+def _read(url: str, manifest: Mapping[str, Any], name: str) -> bytes:
+    blob = store.read_bytes(store.join(url, name))
+    if hashlib.sha256(blob).hexdigest() != manifest["files"][name]["sha256"]:
+        raise ValueError(f"checkpoint {url} is damaged: {name} does not fit the manifest; use another checkpoint")
+    return blob
+
+
+def _config(url: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    config = json.loads(_read(url, manifest, "config.json"))
+    if not isinstance(config, dict):
+        raise ValueError(f"checkpoint {url}: its config is a {type(config).__name__}, not keys and values")
+    return current(config)
 
 
 def find(url: str) -> str:

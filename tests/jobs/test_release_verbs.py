@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from mlflow import MlflowClient
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from jobs.cli import app
 from lhrnet.network.registry import create_model
@@ -231,6 +231,45 @@ def test_promote_models_and_rollback(run: Any) -> None:
     run("promote", fails="is the champion already")
     run("rollback", fails="first champion")
     assert run("submit", "--json")["version"] == "1"
+
+
+def plainly(*arguments: str) -> Result:
+    """A command as it is typed, without -c."""
+    return CliRunner().invoke(app, arguments)
+
+
+def test_a_checkpoints_own_config_is_taken_where_no_file_is_given(run: Any, place: Path) -> None:
+    checkpoint = f"{place}/runs/try"
+    figures = json.loads(plainly("evaluate", checkpoint, "--json").stdout)
+    assert figures["data"]["url"] == f"{place}/shards/val2017"
+    assert figures["scores"] == run("evaluate", "--json")["scores"]
+    sent = json.loads(plainly("submit", checkpoint, "tracking.enabled=false", "--val", "--json").stdout)
+    assert sent["checkpoint"].startswith(checkpoint)
+    assert plainly("report", checkpoint, "--pictures", "0", "tracking.enabled=false").exit_code == 0
+    judged = json.loads(plainly("promote", checkpoint, "--dry-run", "gate.model=own", "gate.min_ap=1", "--json").stdout)
+    assert (judged["model"], judged["decision"]["accepted"]) == ("own", False)
+    assert "own has no versions" in plainly("models", checkpoint, "gate.model=own").stdout
+    assert "own has no champion" in str(plainly("rollback", checkpoint, "gate.model=own").exception)
+
+
+@pytest.mark.parametrize(
+    "verb", ["train", "tune", "config", "evaluate", "submit", "report", "promote", "models", "rollback"]
+)
+def test_without_a_config_or_a_checkpoint_a_verb_is_used_wrongly(verb: str, run: Any) -> None:
+    done = plainly(verb)
+    assert done.exit_code == 2
+    assert "--config" in done.output
+
+
+def test_a_versions_number_needs_a_config(run: Any) -> None:
+    assert plainly("promote", "1").exit_code == 2
+
+
+def test_a_setting_that_does_not_fit_a_checkpoints_config_is_named_with_it(run: Any, place: Path) -> None:
+    done = plainly("evaluate", f"{place}/runs/try", "evaluate.bath=3")
+    assert re.search(
+        r"config of checkpoint .*runs/try, taken as no -c was given: .*evaluate\.bath", str(done.exception)
+    )
 
 
 def test_a_checkpoint_that_is_not_there_is_named(run: Any, place: Path) -> None:

@@ -1,6 +1,6 @@
 """`lhrnet export`: a trained network as a file for devices and browsers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +10,6 @@ def export(
         str, typer.Argument(help="Folder of a checkpoint or run at any storage URL, or models:/NAME@champion.")
     ],
     out: Annotated[str, typer.Option("--out", "-o", help="Where to write it; ends in .onnx.")] = "network.onnx",
-    format: Annotated[Literal["onnx"], typer.Option("--format", help="Only onnx so far.")] = "onnx",
     size: Annotated[
         int | None, typer.Option(help="Short side that users of the file take by default [the network's own].", min=64)
     ] = None,
@@ -34,9 +33,6 @@ def export(
     """
     import json
 
-    from rich.console import Console
-    from rich.markup import escape
-
     from pipeline.evaluation.validate import validate
     from pipeline.serving import export as exporting
     from pipeline.serving import quantise
@@ -51,8 +47,7 @@ def export(
         raise ValueError(f"--calibrate {calibrate} is for --int8: add that, or leave --calibrate out")
     exported = exporting.export(model, size=size)
     content = {"fp32": exported.content}
-    if int8:
-        assert calibrate is not None
+    if calibrate is not None:
         with Progress(images, "calibrate") as progress:
             chosen = quantise.calibration_images(calibrate, images)
             content["int8"] = quantise.quantise(exported.content, chosen, on_image=progress.advance)
@@ -63,11 +58,11 @@ def export(
         assert validated is not None
         ap[precision] = validated.scores.ap
     written = content["int8" if int8 else "fp32"]
-    exporting.write(written, out)
+    exporting.write_onnx(written, out)
     card = OnnxNetwork(written).card
     result = {
         "out": out,
-        "format": format,
+        "format": "onnx",
         "precision": card.precision,
         "bytes": len(written),
         "size": card.size,
@@ -76,10 +71,19 @@ def export(
     }
     if as_json:
         print(json.dumps(result))
-        return
+    else:
+        _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{escape(out)}: {card.precision}, {len(written) / 1e6:.1f} MB, made for {card.size} px")
-    console.print(f"fp32 is apart from torch by {exported.apart:.1g} of the largest value of a map at most")
+    size = f"{result['bytes'] / 1e6:.1f} MB, made for {result['size']} px"
+    console.print(f"{escape(result['out'])}: {result['precision']}, {size}")
+    console.print(f"fp32 differs from torch by at most {result['apart_from_torch']:.1g} of the largest value of a map")
+    ap = result["ap"]
     for precision, value in ap.items():
         cost = f", {value - ap['fp32']:+.4f} to fp32" if precision != "fp32" else ""
         console.print(f"AP {precision}: {value:.4f}{cost}")

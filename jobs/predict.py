@@ -1,6 +1,6 @@
 """`lhrnet predict`: people in images, folders, a video or a camera."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,20 +39,16 @@ def predict(
     import os
     from concurrent.futures import ThreadPoolExecutor
 
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from pipeline.serving.predict_files import show
+    from pipeline.serving.predict_files import predict_files
     from pipeline.serving.predictor import load_predictor
-    from pipeline.serving.sources import count as count_pictures
+    from pipeline.serving.sources import count_pictures
     from pipeline.tracking.progress import Progress
 
     total = min((n for n in (count_pictures(sources), max_pictures) if n is not None), default=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         predictor = load_predictor(model, protocol=protocol, size=size, device=device, batch=batch, pool=pool)
         with Progress(total, "predict", "pictures") as progress:
-            shown = show(
+            found = predict_files(
                 predictor,
                 sources,
                 out,
@@ -61,32 +57,36 @@ def predict(
                 max_pictures=max_pictures,
                 on_done=progress.advance,
             )
-    spent, count = predictor.timings, len(shown.images)
-    parts = {"resize": spent.resize, "network": spent.network, "decode": spent.decode}
-    rest = shown.seconds - sum(parts.values())
-    milliseconds = {name: 1000 * seconds / count for name, seconds in (parts | {"files and drawing": rest}).items()}
     result = {
-        "pictures": count,
-        "people": len(shown.detections),
-        "errors": shown.errors,
-        "milliseconds": milliseconds,
-        "fps": count / shown.seconds,
+        "pictures": len(found.images),
+        "people": len(found.detections),
+        "errors": found.errors,
+        "milliseconds": found.milliseconds(predictor.timings),
+        "fps": len(found.images) / found.seconds,
         "device": predictor.device,
         "out": out,
     }
     if as_json:
         print(json.dumps(result))
     else:
-        title = f"{count} pictures, {len(shown.detections)} people, {protocol}, {predictor.device}"
-        table = Table("part", title=title)
-        for column in ("ms a picture", "pictures/s"):
-            table.add_column(column, justify="right")
-        for name, value in (milliseconds | {"all": 1000 * shown.seconds / count}).items():
-            table.add_row(name, f"{value:.1f}", f"{1000 / max(value, 1e-6):,.1f}")
-        console = Console(highlight=False, soft_wrap=True)
-        console.print(table)
-        for error in shown.errors:
-            console.print(f"[yellow]warning:[/yellow] {escape(error)}")
-        console.print(f"written to {escape(out)}: results.json, images.json{', pictures' if draw else ''}")
-    if shown.interrupted:
+        _print(result, protocol, "results.json, images.json" + (", pictures" if draw else ""))
+    if found.interrupted:
         raise typer.Exit(130)
+
+
+def _print(result: dict[str, Any], protocol: str, written: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    title = f"{result['pictures']} pictures, {result['people']} people, {protocol}, {result['device']}"
+    table = Table("part", title=title)
+    for column in ("ms a picture", "pictures/s"):
+        table.add_column(column, justify="right")
+    for name, value in (result["milliseconds"] | {"all": 1000 / result["fps"]}).items():
+        table.add_row(name, f"{value:.1f}", f"{1000 / max(value, 1e-6):,.1f}")
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    for error in result["errors"]:
+        console.print(f"[yellow]warning:[/yellow] {escape(error)}")
+    console.print(f"written to {escape(result['out'])}: {written}")

@@ -28,7 +28,7 @@ OPSET = 18
 TOLERANCE = 1e-4
 """Largest difference from torch, as a share of the largest value of the map (at least 1)."""
 CHECKED = ((1, 64, 64), (2, 96, 160), (1, 224, 128))
-"""Batches, heights and widths at which a file is held against torch, beside the network's own."""
+"""Batches, heights and widths at which a file is compared with torch, beside the network's own."""
 
 
 class PixelForm(FromPixels):
@@ -63,7 +63,7 @@ class Exported:
 
 
 def export(url: str, *, size: int | None = None) -> Exported:
-    """Turn a trained network into ONNX and hold it against torch.
+    """Turn a trained network into ONNX and compare it with torch.
 
     Args:
         url: a checkpoint's or a run's folder at any storage URL, or `models:/NAME@champion`.
@@ -85,7 +85,7 @@ def export(url: str, *, size: int | None = None) -> Exported:
         network.config, size=size or trained.size, precision="fp32", step=trained.step, sha256=trained.sha256
     )
     content = with_card(to_onnx(form), card)
-    return Exported(content=content, form=form, card=card, apart=check(content, form, card.size))
+    return Exported(content=content, form=form, card=card, apart=check_against_torch(content, form, card.size))
 
 
 def to_onnx(form: PixelForm) -> bytes:
@@ -114,8 +114,8 @@ def to_onnx(form: PixelForm) -> bytes:
     return buffer.getvalue()
 
 
-def check(content: bytes, form: PixelForm, size: int) -> float:
-    """Hold a file against torch at several sizes and batches.
+def check_against_torch(content: bytes, form: PixelForm, size: int) -> float:
+    """Compare a file with torch at several sizes and batches.
 
     Returns:
         The largest difference, as a share of the largest value of the map (at least 1).
@@ -150,7 +150,7 @@ def with_card(content: bytes, card: Card) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def write(content: bytes, url: str) -> None:
+def write_onnx(content: bytes, url: str) -> None:
     """Put a file at any storage URL, whole or not at all.
 
     Raises:

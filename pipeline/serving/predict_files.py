@@ -1,4 +1,4 @@
-"""Pictures through a predictor into a folder: drawn people, COCO results, and how fast it went."""
+"""Predict pictures into a folder: drawn people, COCO results, and how long it took."""
 
 import json
 import math
@@ -17,10 +17,10 @@ import numpy as np
 from lhrnet.coco import MAX_DETECTIONS
 from lhrnet.draw import draw_people
 from lhrnet.person import Person
-from lhrnet.predictor import Predictor
+from lhrnet.predictor import Predictor, Timings
 from pipeline.cluster.stop_notice import asked_to_leave
-from pipeline.serving.sources import WRITTEN, Image, Picture, Stream, files, is_camera, is_stream, read_files
-from pipeline.serving.video_writer import Film
+from pipeline.serving.sources import WRITTEN, Image, Picture, VideoSource, image_files, is_camera, is_stream, read_files
+from pipeline.serving.video_writer import VideoWriter
 from pipeline.storage import store
 
 MAX_PIXELS = 100_000_000
@@ -32,8 +32,8 @@ LARGEST = 2048
 
 
 @dataclass(kw_only=True)
-class Shown:
-    """What came of it."""
+class PredictedFiles:
+    """What was found in the pictures, and how long it took."""
 
     images: list[dict[str, Any]] = field(default_factory=list)
     """id, file_name, width, height of every picture that could be read."""
@@ -46,8 +46,18 @@ class Shown:
     seconds: float = 0.0
     """Everything: reading, predicting, drawing and writing."""
 
+    def milliseconds(self, timings: Timings) -> dict[str, float]:
+        """Where the time of a picture went, in milliseconds: resize, network, decode, and the rest.
 
-def show(
+        Args:
+            timings: those of the predictor, which predicted nothing else.
+        """
+        parts = {"resize": timings.resize, "network": timings.network, "decode": timings.decode}
+        parts["files and drawing"] = self.seconds - sum(parts.values())
+        return {name: 1000 * seconds / len(self.images) for name, seconds in parts.items()}
+
+
+def predict_files(
     predictor: Predictor,
     sources: list[str],
     out: str,
@@ -56,7 +66,7 @@ def show(
     draw: bool = True,
     max_pictures: int | None = None,
     on_done: Callable[[int], None] = lambda count: None,
-) -> Shown:
+) -> PredictedFiles:
     """Predict images, folders or one video or camera.
 
     `out` then holds `results.json` (COCO's results format), `images.json` (which image id is which picture) and, drawn,
@@ -84,34 +94,36 @@ def show(
     streams = [source for source in sources if is_stream(source)]
     if streams and len(sources) > 1:
         raise ValueError(f"{streams[0]} is a video or camera: give it alone, not among {len(sources)} sources")
-    shown = Shown()
+    result = PredictedFiles()
     with asked_to_leave() as leaving:
         if streams:
-            name = film_name(streams[0])
+            name = video_name(streams[0])
             _keep_sources([Path(streams[0])], out, [name] if draw else [])
-            stream = Stream(streams[0])
+            stream = VideoSource(streams[0])
             try:
-                with Film(store.join(out, name), stream.rate) as film:
-                    _stream(predictor, stream, film if draw else None, shown, min_score, max_pictures, leaving, on_done)
+                with VideoWriter(store.join(out, name), stream.rate) as video:
+                    _stream(
+                        predictor, stream, video if draw else None, result, min_score, max_pictures, leaving, on_done
+                    )
             finally:
                 stream.close()
         else:
-            paths = files(sources)
+            paths = image_files(sources)
             names = drawn_names(paths[:max_pictures])
             _keep_sources(paths, out, names if draw else [])
             place = dict(zip(map(str, paths), zip(image_ids(paths[:max_pictures]), names, strict=True), strict=False))
-            _files(predictor, place, out if draw else None, shown, min_score, leaving, on_done)
-        shown.interrupted = leaving.is_set() and not is_camera(sources[0])
-    if leaving.is_set() and not shown.images:
+            _files(predictor, place, out if draw else None, result, min_score, leaving, on_done)
+        result.interrupted = leaving.is_set() and not is_camera(sources[0])
+    if leaving.is_set() and not result.images:
         raise KeyboardInterrupt
-    if not shown.images:
-        raise ValueError(f"nothing could be read; first: {shown.errors[0] if shown.errors else 'no frame'}")
-    if shown.interrupted:
-        shown.errors.append(f"interrupted after {len(shown.images)} pictures")
-    for name, content in zip(WRITTEN, (shown.detections, shown.images), strict=True):
+    if not result.images:
+        raise ValueError(f"nothing could be read; first: {result.errors[0] if result.errors else 'no frame'}")
+    if result.interrupted:
+        result.errors.append(f"interrupted after {len(result.images)} pictures")
+    for name, content in zip(WRITTEN, (result.detections, result.images), strict=True):
         store.write_bytes(store.join(out, name), json.dumps(content).encode())
-    shown.seconds = time.perf_counter() - begun
-    return shown
+    result.seconds = time.perf_counter() - begun
+    return result
 
 
 def _keep_sources(sources: list[Path], out: str, names: list[str]) -> None:
@@ -128,23 +140,23 @@ def _files(
     predictor: Predictor,
     place: dict[str, tuple[int, str]],
     out: str | None,
-    shown: Shown,
+    result: PredictedFiles,
     min_score: float,
     leaving: threading.Event,
     on_done: Callable[[int], None],
 ) -> None:
     """Predict files, each with its image id and the name of its drawing; `out` None: draw nothing."""
     for pictures in _windows(read_files([Path(name) for name in place]), 4 * predictor.batch):
-        for picture, image, people in _predicted(predictor, pictures, shown):
+        for picture, image, people in _predicted(predictor, pictures, result):
             image_id, name = place[picture.name]
-            _record(shown, image_id, picture.name, image, people)
+            _record(result, image_id, picture.name, image, people)
             if out is not None:
                 drawn = draw_people(image, people, scale=enlargement(image), min_score=min_score)
                 written, jpeg = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
                 if written:
                     store.write_bytes(store.join(out, name), jpeg.tobytes())
                 else:
-                    shown.errors.append(f"{picture.name}: {drawn.shape[1]}x{drawn.shape[0]} is too large for a JPEG")
+                    result.errors.append(f"{picture.name}: {drawn.shape[1]}x{drawn.shape[0]} is too large for a JPEG")
         on_done(len(pictures))
         if leaving.is_set():
             return
@@ -152,26 +164,26 @@ def _files(
 
 def _stream(
     predictor: Predictor,
-    stream: Stream,
-    film: Film | None,
-    shown: Shown,
+    stream: VideoSource,
+    video: VideoWriter | None,
+    result: PredictedFiles,
     min_score: float,
     max_pictures: int | None,
     leaving: threading.Event,
     on_done: Callable[[int], None],
 ) -> None:
-    """Predict a video or camera into a film; None: draw nothing."""
+    """Predict a video or camera, drawn into `video`; None: draw nothing."""
     frames = (
         (picture for _, picture in zip(range(max_pictures), stream, strict=False)) if max_pictures else iter(stream)
     )
     begun: float | None = None
     for pictures in _windows(frames, 1 if stream.is_camera else predictor.batch):
-        for picture, image, people in _predicted(predictor, pictures, shown):
+        for picture, image, people in _predicted(predictor, pictures, result):
             begun = begun or time.perf_counter()
-            _record(shown, len(shown.images), picture.name, image, people)
-            if film is not None:
+            _record(result, len(result.images), picture.name, image, people)
+            if video is not None:
                 drawn = draw_people(image, people, scale=enlargement(image), min_score=min_score)
-                film.add(drawn, until=time.perf_counter() - begun if stream.is_camera else None)
+                video.add(drawn, until=time.perf_counter() - begun if stream.is_camera else None)
         on_done(sum(picture.image is not None for picture in pictures))
         if leaving.is_set():
             return
@@ -192,19 +204,19 @@ def _windows(pictures: Iterable[Picture], max_pictures: int) -> Iterator[list[Pi
 
 
 def _predicted(
-    predictor: Predictor, pictures: list[Picture], shown: Shown
+    predictor: Predictor, pictures: list[Picture], result: PredictedFiles
 ) -> Iterator[tuple[Picture, Image, list[Person]]]:
-    shown.errors += [picture.error for picture in pictures if picture.image is None]
+    result.errors += [picture.error for picture in pictures if picture.image is None]
     read = [(picture, picture.image) for picture in pictures if picture.image is not None]
     people = predictor.many([image for _, image in read])
     for (picture, image), found in zip(read, people, strict=True):
         yield picture, image, found[:MAX_DETECTIONS]
 
 
-def _record(shown: Shown, image_id: int, name: str, image: Image, people: list[Person]) -> None:
+def _record(result: PredictedFiles, image_id: int, name: str, image: Image, people: list[Person]) -> None:
     height, width = image.shape[:2]
-    shown.images.append({"id": image_id, "file_name": name, "width": width, "height": height})
-    shown.detections += [person.to_coco(image_id) for person in people]
+    result.images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+    result.detections += [person.to_coco(image_id) for person in people]
 
 
 def image_ids(paths: list[Path]) -> list[int]:
@@ -221,7 +233,7 @@ def enlargement(image: Image) -> int:
     return int(max(1, min(math.ceil(LEGIBLE / short), LARGEST // long)))
 
 
-def film_name(source: str) -> str:
+def video_name(source: str) -> str:
     """What the drawn video of a video or camera is called."""
     return f"camera-{source}.mp4" if is_camera(source) else f"{Path(source).stem}.mp4"
 

@@ -22,7 +22,7 @@ from pipeline.data.index import INDEX, read_index
 from pipeline.data.samples import read_samples
 from pipeline.serving.export import need_onnx, with_card
 from pipeline.serving.onnx_network import OnnxNetwork
-from pipeline.serving.sources import files
+from pipeline.serving.sources import image_files
 from pipeline.storage import store
 
 Image = NDArray[np.uint8]
@@ -40,7 +40,7 @@ def calibration_images(url: str, count: int) -> Iterator[Image]:
         return
     if not store.is_local(url):
         raise FileNotFoundError(f"no shards at {url}; give a split's shards or a local folder of images")
-    for path in files([url])[:count]:
+    for path in image_files([url])[:count]:
         yield read_image(path)
 
 

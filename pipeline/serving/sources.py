@@ -1,4 +1,4 @@
-"""What people point a network at: images, folders, videos, cameras, one picture after the other."""
+"""Where pictures come from: image files, folders, videos and cameras, read one picture at a time."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ Image = NDArray[np.uint8]
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"})
 VIDEOS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 WRITTEN = ("results.json", "images.json")
-"""What a folder of predictions holds, and no folder of photos does."""
-WHOLE = 0.95
-"""Share of the frames a video's header speaks of, below which it was cut; headers are off by a few."""
+"""Files by which a folder of earlier predictions is recognised."""
+COMPLETE = 0.95
+"""A video with a smaller part of its header's frame count is reported as truncated. Headers are off by a few frames."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Picture:
 
 
 def is_camera(source: str) -> bool:
-    """Whether a source is a camera's number; a file or folder of that name goes before."""
+    """Whether a source is a camera's number, and not a file or folder of that name."""
     return source.isascii() and source.isdigit() and len(source) <= 4 and not Path(source).exists()
 
 
@@ -42,7 +42,7 @@ def is_stream(source: str) -> bool:
     return is_camera(source) or (Path(source).suffix.lower() in VIDEOS and not Path(source).is_dir())
 
 
-def files(sources: Sequence[str]) -> list[Path]:
+def image_files(sources: Sequence[str]) -> list[Path]:
     """The image files among the sources, each once: a folder's in order of name, folders within it included.
 
     Folders of earlier predictions within a folder are left out.
@@ -74,19 +74,19 @@ def _images_below(folder: Path) -> Iterator[Path]:
             yield from (Path(place) / name for name in names if Path(name).suffix.lower() in IMAGES)
 
 
-def count(sources: Sequence[str]) -> int | None:
-    """How many pictures the sources hold; None where nobody knows."""
+def count_pictures(sources: Sequence[str]) -> int | None:
+    """The number of pictures in the sources; None where it is unknown."""
     if is_camera(sources[0]):
         return None
     if not is_stream(sources[0]):
-        return len(files(sources))
-    stream = Stream(sources[0])
+        return len(image_files(sources))
+    stream = VideoSource(sources[0])
     stream.close()
     return stream.count
 
 
 def read_files(paths: Sequence[Path]) -> Iterator[Picture]:
-    """Read one file after the other; one that cannot be read says why."""
+    """Read files one at a time. A file that cannot be read gives a picture with the reason."""
     for path in paths:
         try:
             yield Picture(str(path), read_image(path))
@@ -94,7 +94,7 @@ def read_files(paths: Sequence[Path]) -> Iterator[Picture]:
             yield Picture(str(path), None, str(error))
 
 
-class Stream:
+class VideoSource:
     """A video or camera, frame by frame. Close it after use.
 
     Args:
@@ -119,10 +119,10 @@ class Stream:
         """Frames a second."""
         frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.count = frames if frames > 0 and not self.is_camera else None
-        """Frames, as the header says; None where it says nothing."""
+        """Frames according to the header; None where it does not say."""
 
     def __iter__(self) -> Iterator[Picture]:
-        """Frame after frame; where a video or camera ends before its time, the last one says so."""
+        """Frame after frame. Where a video or camera ends too early, the last picture has the reason."""
         number = 0
         while True:
             there, frame = self._capture.read()
@@ -132,10 +132,10 @@ class Stream:
             number += 1
         if self.is_camera:
             yield Picture(self.source, None, f"camera {self.source} gave no more pictures after {number}")
-        elif self.count and number < WHOLE * self.count:
-            error = f"{self.source} ended at frame {number} of {self.count}: it is cut or damaged"
+        elif self.count and number < COMPLETE * self.count:
+            error = f"{self.source} ended at frame {number} of {self.count}: it is truncated or damaged"
             yield Picture(self.source, None, error)
 
     def close(self) -> None:
-        """Let go of the file or camera."""
+        """Release the file or camera."""
         self._capture.release()

@@ -1,4 +1,4 @@
-"""Drawn frames as one MPEG-4 video, which appears whole under its name or not at all."""
+"""Drawn frames to one MPEG-4 video, which is complete under its name or not there at all."""
 
 import shutil
 import tempfile
@@ -12,7 +12,7 @@ from pipeline.serving.sources import Image
 from pipeline.storage import store
 
 
-class Film:
+class VideoWriter:
     """Use as a context manager. Nothing is written where no frame was added, or the block ends in an error.
 
     Args:
@@ -31,11 +31,11 @@ class Film:
 
         Args:
             image: (H, W, 3) RGB.
-            until: seconds from the beginning at which it was seen; it is repeated until the film is as long. A camera's
-                frames come more slowly than its rate, and would play too fast.
+            until: seconds after the first frame at which it was taken; it is repeated up to that time. A camera's
+                frames come more slowly than its nominal rate, and would otherwise play too fast.
 
         Raises:
-            IsADirectoryError: a folder lies where the video goes.
+            IsADirectoryError: there is a folder of the video's name.
             ValueError: MPEG-4 has no frames of that size.
         """
         writer = self._writer or self._open(image.shape[1], image.shape[0])
@@ -61,7 +61,7 @@ class Film:
         return self._writer
 
     def _finish(self) -> None:
-        """Hold the file against what went into it, for the writer itself says nothing of a full disk."""
+        """Check that the file has every frame: OpenCV's writer does not report a full disk."""
         file = self._aside / "film.mp4"
         written = cv2.VideoCapture(str(file))
         frames = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -79,7 +79,7 @@ class Film:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the video its name, or take it away."""
+        """Move the video to its name, or remove it."""
         if self._writer is None:
             return
         try:

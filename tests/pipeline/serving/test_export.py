@@ -12,7 +12,7 @@ import torch
 from lhrnet.coco import KEYPOINTS
 from lhrnet.network import ModelConfig, create_model
 from pipeline.checkpoints import checkpoint
-from pipeline.serving.export import PixelForm, check, export, to_onnx, with_card, write
+from pipeline.serving.export import PixelForm, check_against_torch, export, to_onnx, with_card, write_onnx
 from pipeline.serving.onnx_network import METADATA, OnnxNetwork
 from pipeline.serving.predictor import load_predictor
 
@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def file(run: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = str(tmp_path_factory.mktemp("exported") / "network.onnx")
-    write(export(run).content, path)
+    write_onnx(export(run).content, path)
     return path
 
 
@@ -108,7 +108,7 @@ def test_a_file_that_computes_something_else_is_not_let_through(run: str) -> Non
     weight = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     weight.raw_data = bytes(len(weight.raw_data))
     with pytest.raises(RuntimeError, match="differ from torch"):
-        check(model.SerializeToString(), exported.form, 64)
+        check_against_torch(model.SerializeToString(), exported.form, 64)
 
 
 def test_what_is_no_exported_network_is_named(run: str, file: str, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_what_is_no_exported_network_is_named(run: str, file: str, tmp_path: Pat
     with pytest.raises(ValueError, match="exported already"):
         export(file)
     with pytest.raises(ValueError, match=r"must end in \.onnx"):
-        write(b"", str(tmp_path / "network.pt"))
+        write_onnx(b"", str(tmp_path / "network.pt"))
     with pytest.raises(ValueError, match="multiples of 32"):
         OnnxNetwork.load(file).run(np.zeros((1, 48, 64, 3), np.uint8))
 

@@ -14,7 +14,7 @@ import pytest
 
 from lhrnet.coco import K
 from lhrnet.person import Person
-from pipeline.serving.predict_files import drawn_names, image_ids, show
+from pipeline.serving.predict_files import drawn_names, image_ids, predict_files
 from pipeline.storage import store
 
 
@@ -57,7 +57,7 @@ def spread(path: Path) -> float:
 
 def shown(sources: list[str], out: Path | str, **settings: Any) -> tuple[Any, Middle]:
     predictor = Middle()
-    return show(predictor, sources, str(out), **settings), predictor  # type: ignore[arg-type]
+    return predict_files(predictor, sources, str(out), **settings), predictor  # type: ignore[arg-type]
 
 
 def walk(path: Path, frames: int = 5) -> Path:
@@ -88,7 +88,7 @@ def interrupted(sources: list[str], out: Path, *calls: int) -> Any:
         for _ in range(calls.count(call)):
             os.kill(os.getpid(), signal.SIGINT)
 
-    return show(Middle(interrupt), sources, str(out))  # type: ignore[arg-type]
+    return predict_files(Middle(interrupt), sources, str(out))  # type: ignore[arg-type]
 
 
 def length(path: Path) -> int:
@@ -182,7 +182,7 @@ def test_a_camera_ends_with_ctrl_c_and_its_film_plays_as_fast_as_it_was_seen(cam
     assert (found.interrupted, found.errors, len(found.images)) == (False, [], 3)
     assert length(tmp_path / "out" / "camera-7.mp4") >= 1
     slow = Middle(lambda call: time.sleep(0.15))
-    assert len(show(slow, [camera], str(tmp_path / "slow"), max_pictures=3).images) == 3  # type: ignore[arg-type]
+    assert len(predict_files(slow, [camera], str(tmp_path / "slow"), max_pictures=3).images) == 3  # type: ignore[arg-type]
     assert slow.calls == [1, 1, 1]
     assert length(tmp_path / "slow" / "camera-7.mp4") >= 4
 

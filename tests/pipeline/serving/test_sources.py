@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps, features
 
 from lhrnet.image_file import read_image
-from pipeline.serving.sources import Stream, count, files, is_stream, read_files
+from pipeline.serving.sources import VideoSource, count_pictures, image_files, is_stream, read_files
 
 LEFT, RIGHT = (200, 30, 20), (10, 60, 220)
 
@@ -86,7 +86,7 @@ def test_what_does_not_decode_is_reported_and_the_rest_goes_on(tmp_path: Path) -
     (tmp_path / "d.png").write_bytes(good.read_bytes()[:60])
     whole = written(tmp_path / "e.jpg", np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8))
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    pictures = list(read_files(files([str(tmp_path)])))
+    pictures = list(read_files(image_files([str(tmp_path)])))
     assert [picture.image is not None for picture in pictures] == [False, True, False, False, False]
     for picture in pictures:
         assert bool(picture.error) == (picture.image is None)
@@ -100,13 +100,13 @@ def test_folders_are_searched_and_missing_sources_named(tmp_path: Path) -> None:
     for name in ("b.png", "inner/a.PNG"):
         written(tmp_path / name, half_and_half())
     (tmp_path / "notes.txt").write_text("none")
-    assert [path.name for path in files([str(tmp_path)])] == ["b.png", "a.PNG"]
-    assert count([str(tmp_path)]) == 2
+    assert [path.name for path in image_files([str(tmp_path)])] == ["b.png", "a.PNG"]
+    assert count_pictures([str(tmp_path)]) == 2
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        files([str(tmp_path / "nowhere")])
+        image_files([str(tmp_path / "nowhere")])
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no image"):
-        files([str(tmp_path / "empty")])
+        image_files([str(tmp_path / "empty")])
 
 
 def test_a_file_comes_once_and_earlier_predictions_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,12 +114,12 @@ def test_a_file_comes_once_and_earlier_predictions_do_not(tmp_path: Path, monkey
     for name in ("a.png", "found/a.jpg", "found/inner/b.jpg"):
         written(tmp_path / name, half_and_half())
     monkeypatch.chdir(tmp_path)
-    assert files(["a.png", ".", "a.png", str(tmp_path / "a.png")])[:1] == [Path("a.png")]
-    assert len(files([".", "a.png"])) == 3
+    assert image_files(["a.png", ".", "a.png", str(tmp_path / "a.png")])[:1] == [Path("a.png")]
+    assert len(image_files([".", "a.png"])) == 3
     for name in ("results.json", "images.json"):
         (tmp_path / "found" / name).write_text("[]")
-    assert files(["."]) == [Path("a.png")]
-    assert len(files(["found"])) == 2
+    assert image_files(["."]) == [Path("a.png")]
+    assert len(image_files(["found"])) == 2
 
 
 def film(path: Path, levels: tuple[int, ...] = (40, 120, 200)) -> Path:
@@ -133,8 +133,8 @@ def film(path: Path, levels: tuple[int, ...] = (40, 120, 200)) -> Path:
 def test_a_video_comes_frame_by_frame(tmp_path: Path) -> None:
     path = film(tmp_path / "walk.avi")
     assert is_stream(str(path))
-    assert count([str(path)]) == 3
-    stream = Stream(str(path))
+    assert count_pictures([str(path)]) == 3
+    stream = VideoSource(str(path))
     frames = list(stream)
     stream.close()
     assert stream.rate == 12
@@ -148,16 +148,16 @@ def test_a_video_comes_frame_by_frame(tmp_path: Path) -> None:
 def test_a_video_that_is_none_is_refused(tmp_path: Path) -> None:
     assert is_stream("0")
     with pytest.raises(FileNotFoundError, match=r"gone\.mp4"):
-        Stream(str(tmp_path / "gone.mp4"))
+        VideoSource(str(tmp_path / "gone.mp4"))
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(ValueError, match="cannot be opened"):
-        Stream(str(tmp_path / "text.mp4"))
+        VideoSource(str(tmp_path / "text.mp4"))
 
 
 def test_a_video_that_ends_before_its_time_says_so(tmp_path: Path) -> None:
     path = film(tmp_path / "cut.avi", (90,) * 12)
     path.write_bytes(b"00dc".join(path.read_bytes().split(b"00dc")[:7]))  # a chunk of this name is a frame
-    stream = Stream(str(path))
+    stream = VideoSource(str(path))
     *frames, last = stream
     stream.close()
     assert len(frames) in (5, 6)
@@ -175,7 +175,7 @@ def test_a_number_is_a_camera_only_where_nothing_is_called_so(tmp_path: Path, mo
         (tmp_path / name).mkdir()
         written(tmp_path / name / "a.png", half_and_half())
         assert not is_stream(name)
-        assert count([name]) == 1
+        assert count_pictures([name]) == 1
 
 
 def test_a_camera_comes_frame_by_frame_and_says_when_it_is_gone(
@@ -190,8 +190,8 @@ def test_a_camera_comes_frame_by_frame_and_says_when_it_is_gone(
         return capture(path)
 
     monkeypatch.setattr("pipeline.serving.sources.cv2.VideoCapture", camera)
-    assert count(["3"]) is None
-    stream = Stream("3")
+    assert count_pictures(["3"]) is None
+    stream = VideoSource("3")
     *frames, last = stream
     stream.close()
     assert opened == [3]

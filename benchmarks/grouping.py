@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.timing import median_ms
 from lhrnet.coco import K
+from lhrnet.decoder.device_grouping import group_on_device
 from lhrnet.decoder.grouping import GroupingConfig, group, group_batch
 from lhrnet.decoder.peaks import Floats, find_peaks
 
@@ -49,11 +50,15 @@ def _rows(size: int, people: int) -> list[dict[str, object]]:
         peaks = median_ms(lambda: find_peaks(heat, tags, kernel=5, threshold=0.1, count=30), REPEATS)
         flipped = np.moveaxis(np.stack([tags[..., 0], tags[..., 0] + _noise(tags.shape[:3])], axis=1), 1, -1)
         both = median_ms(lambda: group(heat, flipped), REPEATS)
+        on_torch = [torch.from_numpy(maps)[None] for maps in (heat, np.ascontiguousarray(np.moveaxis(tags, -1, 1)))]
+        device_form = median_ms(lambda: group_on_device(*on_torch), 5)
         rows += [
             {"name": f"{name}, flip test", "median": both, "unit": "ms", "ratio": reference / both,
              "notes": "with two tags a pixel; times as fast as the reference code's time above"},
             {"name": f"{name}, plain", "median": plain, "unit": "ms", "ratio": plain / took,
              "notes": "max pooling, a full top-k, and every pixel looked at for every person"},
+            {"name": f"{name}, torch form", "median": device_form, "unit": "ms", "ratio": device_form / took,
+             "notes": "the form for GPUs, here on the CPU; times as long as the numpy form"},
             {"name": f"{name}, peaks alone", "median": peaks, "unit": "ms", "notes": "non-maximum suppression, top 30"},
         ]  # fmt: skip
     return rows

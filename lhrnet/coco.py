@@ -32,10 +32,10 @@ PERSON: Final = 1
 """COCO's category id of people."""
 
 MAX_PEOPLE: Final = 30
-"""Most people an image that training and grouping keep (the reference code's max_num_people)."""
+"""Maximum people per image in training and grouping (the reference code's max_num_people)."""
 
 MAX_DETECTIONS: Final = 20
-"""Most people an image that COCO's keypoint evaluation counts."""
+"""Maximum detections per image that COCO's keypoint evaluation counts."""
 
 FLIP_INDEX: Final = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 """`flipped[k] = original[FLIP_INDEX[k]]`: left and right change places in a mirrored image."""

@@ -19,11 +19,11 @@ STEP = 64
 """Input sides at test time are multiples of this many pixels (the reference code's choice)."""
 
 LONGEST = 8
-"""The input's long side is at most so many short ones: a strip of 3000x1 pixels would else ask for 384,000 x 128."""
+"""Maximum aspect ratio of the input: a strip of 3000x1 pixels would otherwise need one of 384,000 x 128."""
 
 
 def affine(centre: tuple[float, float], scale: float, size: tuple[int, int], rotation: float = 0.0) -> Matrix:
-    """The map that turns and scales an image about a point and puts that point in the middle of the output.
+    """The map that rotates and scales an image about a point and moves that point to the middle of the output.
 
     Args:
         centre: (x, y) in image pixels that lands on the middle of the output.
@@ -94,7 +94,7 @@ def warp(
     shrink: bool = True,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Draw an image through an affine map: what lies at x in the image lies at `apply(matrix, x)` in the output.
+    """Warp an image by an affine map: what lies at x in the image lies at `apply(matrix, x)` in the output.
 
     Args:
         image: (H, W) or (H, W, C), uint8 or float32.
@@ -104,7 +104,7 @@ def warp(
         border: value of what lies outside the image.
         shrink: average pixels first when the map makes the image less than half as large, because four neighbours
             would then skip pixels in between. Not done under INTER_NEAREST.
-        out: contiguous room for the result, of its shape and type; None: it gets room of its own.
+        out: contiguous array for the result, of its shape and type; None: a new one.
 
     Returns:
         (height, width) or (height, width, C), of the image's type.
@@ -149,9 +149,9 @@ def input_size(width: int, height: int, size: int, *, scale: float = 1, min_scal
 def fit(width: int, height: int, size: tuple[int, int]) -> Matrix:
     """The map that makes an image as large as an input holds, the image's middle on the input's middle.
 
-    The aspect ratio is kept; what the input has over (along the long side, as `input_size` rounds it up) is shared
-    between both ends. (The reference
-    code rounds the image's middle to a whole pixel, which makes flipping an odd-sized image shift it: not done here.)
+    The aspect ratio is kept, and the padding (along the long side, which `input_size` rounds up) is split between both
+    ends. The reference code rounds the image's middle to a whole pixel, which shifts the flip of an image with odd
+    sides: not done here.
 
     Args:
         width: image pixels.

@@ -1,6 +1,6 @@
-"""What a network sees in an image: the input made ready, heatmaps and tags, and the protocols of testing.
+"""Images to heatmaps and tags: input size and resizing, the flip test, and the test protocols.
 
-`lhrnet.predictor` makes people of it.
+`lhrnet.predictor` groups the maps into people.
 """
 
 from dataclasses import dataclass, field
@@ -21,16 +21,16 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceProtocol:
-    """How a network is tested. Its name stands beside every figure."""
+    """How a network is tested. Its name is reported with every figure."""
 
     name: str
-    """What reports call it."""
+    """Name in reports."""
     flip: bool = False
     """Average with the mirrored image's heatmaps; its tags become a second tag dimension."""
     scales: tuple[float, ...] = (1.0,)
     """Input sizes relative to the one asked for, whose heatmaps are averaged; 1 gives the tags."""
     grouping: GroupingConfig = field(default_factory=GroupingConfig)
-    """How people are put together."""
+    """How maps are grouped into people."""
 
     def __post_init__(self) -> None:
         if 1 not in self.scales or any(scale <= 0 for scale in self.scales):
@@ -60,7 +60,7 @@ def protocol_named(name: str) -> InferenceProtocol:
 
 
 class PixelNetwork(nn.Module):
-    """A network that takes pixels as they are. Exported networks do; `FromPixels` makes one of any other.
+    """A network that takes raw pixels. Exported networks do; `FromPixels` wraps any other.
 
     Its forward takes RGB bytes (B, H, W, 3), H and W multiples of 32, and returns heatmaps (B, 17, H/2, W/2), the mean
     of both resolutions, and tags (B, 17, H/4, W/4), both float32.
@@ -68,7 +68,7 @@ class PixelNetwork(nn.Module):
 
 
 class FromPixels(PixelNetwork):
-    """A network of `lhrnet.network` behind what makes its input ready.
+    """A network of `lhrnet.network` behind the normalisation of its input.
 
     Args:
         network: takes normalised (B, 3, H, W), gives maps at 1/4 and 1/2.
@@ -84,12 +84,12 @@ class FromPixels(PixelNetwork):
 
 
 def from_pixels(network: nn.Module) -> PixelNetwork:
-    """A network that takes pixels: the same one if it does already."""
+    """The network, wrapped in `FromPixels` unless it takes raw pixels already."""
     return network if isinstance(network, PixelNetwork) else FromPixels(network)
 
 
 def fit_input(image: Image, size: int, *, scale: float = 1, min_scale: float = 1) -> Image:
-    """Make an image as large as the network's input, keeping its proportions.
+    """Resize an image to the network's input size, keeping its aspect ratio; the rest is black.
 
     Args:
         image: (H, W, 3) RGB.
@@ -108,7 +108,7 @@ def fit_input(image: Image, size: int, *, scale: float = 1, min_scale: float = 1
 def maps_of(
     network: nn.Module, image: Image, size: int, device: torch.device | str = "cpu"
 ) -> tuple[Image, NDArray[np.float32], NDArray[np.float32]]:
-    """What the network sees in one image, without flip or other scales.
+    """Heatmaps and tags of one image, without flip or other scales.
 
     Args:
         network: of `lhrnet.network`, or a `PixelNetwork`; in eval mode.
@@ -132,7 +132,7 @@ def batch_maps(network: PixelNetwork, pixels_BHW3: Tensor, *, flip: bool) -> tup
     Args:
         network: in eval mode.
         pixels_BHW3: RGB bytes on the network's device.
-        flip: also look at the mirrored batch.
+        flip: also run the mirrored batch.
 
     Returns:
         Heatmaps (B, 17, H/2, W/2), the mean of both directions, and tags (B, 17, T, H/4, W/4) with T = 2 when flipped.

@@ -1,4 +1,4 @@
-"""A person found in an image, and COCO's way of writing one down."""
+"""A detected person, and its form in COCO's results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Person:
     keypoints: NDArray[np.float32]
     """(17, 3) x, y in image pixels (corner coordinates) and score; a keypoint that was not found has score 0."""
     score: float
-    """How sure the network is of the person."""
+    """Confidence; grouping gives the mean of the 17 keypoints' scores (see `lhrnet.decoder.grouping.Groups`)."""
     tag: NDArray[np.float32] | None = None
-    """(T,) mean tag by which the keypoints were put together; None where there was none."""
+    """(T,) mean tag by which the keypoints were grouped; None if unknown."""
 
     def __post_init__(self) -> None:
         if self.keypoints.shape != (K, 3):
@@ -53,7 +53,7 @@ class Person:
     def to_coco(self, image_id: int) -> dict[str, Any]:
         """The person as one entry of COCO's results format, to thousandths.
 
-        Beside each keypoint stands its score, 0 where none was found: COCO's scorer does not read it, pictures do.
+        The third number of each keypoint is its score, 0 if not found: COCO's evaluation ignores it, drawings use it.
         """
         scores = np.where(self.found, self.keypoints[:, 2].clip(0.001, 1), 0).astype(np.float64)
         triplets = np.column_stack([self.keypoints[:, :2].astype(np.float64) * self.found[:, None], scores])
@@ -62,7 +62,7 @@ class Person:
 
     @classmethod
     def from_coco(cls, entry: Mapping[str, Any]) -> Self:
-        """A person from an entry of COCO's results, or of its annotations, whose labelled keypoints are sure.
+        """A person from an entry of COCO's results, or of its annotations, whose labelled keypoints get score 1.
 
         Raises:
             ValueError: the entry does not hold 17 triplets.

@@ -1,4 +1,4 @@
-"""A network as a function: an image in, people out.
+"""Images to people: a network with its input size, test protocol and device.
 
 import lhrnet
 
@@ -28,18 +28,18 @@ from lhrnet.person import Person
 
 @dataclass(kw_only=True)
 class Timings:
-    """Seconds spent, added up over calls."""
+    """Seconds spent, summed over calls."""
 
     images: int = 0
     resize: float = 0.0
     network: float = 0.0
     """Normalising, the network, averaging and bringing maps to one size."""
     decode: float = 0.0
-    """Grouping and the way back to image pixels."""
+    """Grouping, and mapping keypoints back to image pixels."""
 
 
 class Predictor:
-    """Finds people in images: resize, network, flip, scales, grouping and the way back, by the protocol's rules.
+    """Finds people in images: resizing, network, flip test, scales and grouping, as the protocol says.
 
     Args:
         network: takes normalised (B, 3, H, W), gives maps at 1/4 and 1/2 (see `lhrnet.network`), or a `PixelNetwork`.
@@ -47,11 +47,11 @@ class Predictor:
         size: short side of the input in pixels, rounded up to a multiple of 64.
         protocol: one of `PROTOCOLS` by name, or settings.
         device: what the network runs on.
-        batch: most images at once.
-        pool: threads that group several images at a time.
+        batch: maximum images per forward pass.
+        pool: threads that group several images in parallel.
 
     Attributes:
-        timings: seconds spent so far; may be replaced to count anew.
+        timings: seconds spent so far; assign a new `Timings` to start from zero.
 
     Raises:
         ValueError: the protocol is unknown.
@@ -77,7 +77,7 @@ class Predictor:
         self._of_pixels = from_pixels(self.network)
 
     def __call__(self, image: Image | str | Path) -> list[Person]:
-        """The people in one image, in its pixels, the surest first.
+        """The people in one image, in its pixels, highest score first.
 
         Args:
             image: (H, W, 3) RGB uint8, or the path of an image file.
@@ -92,10 +92,10 @@ class Predictor:
         """The people in each of several images.
 
         Args:
-            images: (H, W, 3) RGB uint8, of any sizes; those that give the same input size go through together.
+            images: (H, W, 3) RGB uint8, of any sizes; those with the same input size share a batch.
 
         Returns:
-            For each image its people in image pixels, the surest first.
+            For each image its people in image pixels, highest score first.
 
         Raises:
             ValueError: an image is not RGB of bytes.
@@ -168,7 +168,7 @@ def _bring_to(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def people_of(groups: Groups, to_image: Matrix) -> list[Person]:
-    """People in image pixels, the surest first.
+    """People in image pixels, highest score first.
 
     Args:
         groups: of one image, in map coordinates.

@@ -1,4 +1,4 @@
-"""Peaks to people: keypoint after keypoint, each peak joins the person whose mean tag is nearest, or starts one."""
+"""Greedy grouping by tags: for each keypoint in turn, peaks are matched to people by mean tag, or start new people."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ _NOBODY = 1e10
 
 
 class _Groups:
-    """People in the making: which peak each keypoint of each person is, and their running mean tags."""
+    """The groups so far: the peak of each person's keypoints, and their running mean tags."""
 
     def __init__(self, peaks: Peaks) -> None:
         capacity = len(peaks.index)
@@ -37,13 +37,13 @@ class _Groups:
 def assign(peaks: Peaks, *, tag_threshold: float, max_people: int) -> NDArray[np.int64]:
     """Group peaks into people (associative embedding, Newell et al. 2017).
 
-    What a peak costs a person is the tag distance, rounded to whole numbers so that the peaks' scores decide among near
-    people, times 100, minus the score.
+    The cost of matching a peak with a person is 100 times the tag distance, rounded to whole numbers so that scores
+    decide between similar tags, minus the peak's score.
 
     Args:
         peaks: of one image, 17 keypoints.
         tag_threshold: a peak joins a person only when its tag is nearer than this to the person's mean tag.
-        max_people: peaks join the first so many people only; beyond, each starts a person that none can join.
+        max_people: peaks join the first `max_people` people only; any others are started and never joined.
 
     Returns:
         (P, 17) which peak is whose keypoint, -1 for none; people in the order in which they were started.

@@ -1,8 +1,8 @@
-"""Grouping for maps on an accelerator: what is per pixel happens there for the whole batch, and only peaks come back.
+"""Grouping for maps on a GPU: per-pixel work runs there for the whole batch, and only peaks are copied to the host.
 
-The people are those of `lhrnet.decoder.grouping.group`, but for which of equally high peaks are left out where a
-keypoint has more than `max_people`. Twice the device is waited for: for the peaks, and for the keypoints that are
-filled in.
+The people are those of `lhrnet.decoder.grouping.group`, except which of equally high peaks are dropped where a keypoint
+has more than `max_people`. The host waits for the device twice: for the peaks, and for the keypoints filled in. On a
+CPU the numpy form is much faster (`python -m benchmarks grouping`).
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ from lhrnet.decoder.grouping import GroupingConfig, Groups, filled, group, missi
 from lhrnet.decoder.peaks import Peaks
 
 _CHUNK = 1 << 24
-"""Pixels for which tag distances are computed at a time."""
+"""Pixels per chunk of tag distances, which bounds the memory."""
 
 
 def group_on_device(
@@ -35,7 +35,7 @@ def group_on_device(
         heat_BKhw: heatmaps, float32, on any device.
         tags_BKThw: tags of the same size, one plane for each tag dimension.
         config: settings; None for the defaults.
-        pool: threads that put people together, several images at a time.
+        pool: threads that group several images in parallel.
 
     Raises:
         ValueError: the shapes do not fit together.
@@ -64,8 +64,8 @@ def group_on_device(
         peaks, order = _peaks(scores_[image], index_[image], tags_[image])
         return people_of_peaks(peaks, points_[image].reshape(-1, 2)[order], config)
 
-    spread: Callable[..., Iterable[Any]] = pool.map if pool else map
-    found = list(spread(people, range(len(heat_BKhw))))
+    mapped: Callable[..., Iterable[Any]] = pool.map if pool else map
+    found = list(mapped(people, range(len(heat_BKhw))))
     if config.refine:
         found = _refined(found, heat_BKhw, tags_BKThw)
     for image in np.flatnonzero(finite & plateaus):
@@ -86,7 +86,7 @@ def _peak_pixels(heat_BKhw: Tensor, config: GroupingConfig) -> tuple[Tensor, Ten
 
 
 def _peaks(score_KN: Any, index_KN: Any, tag_KNT: Any) -> tuple[Peaks, Any]:
-    """The best of each keypoint as `Peaks`, equal heights by rising pixel, and their places in the flat input."""
+    """The top peaks as `Peaks`, equal heights in order of their pixels, and their indices in the flattened input."""
     above = np.isfinite(score_KN)
     keypoint = np.nonzero(above)[0]
     flat = np.flatnonzero(above)
@@ -126,7 +126,7 @@ def _between_pixels(heat_BKhw: Tensor, map_N: Tensor, index_N: Tensor) -> Tensor
 
 
 def _refined(found: list[Groups], heat_BKhw: Tensor, tags_BKThw: Tensor) -> list[Groups]:
-    """Fill in what is missing, for all people of all images together."""
+    """Fill in missing keypoints, for all people of all images together."""
     device = heat_BKhw.device
     wanted = [missing(groups) for groups in found]
     counts = [len(person) for person, _ in wanted]

@@ -1,4 +1,4 @@
-"""Heatmaps and tags to people, as associative embedding does it (Newell et al. 2017; HigherHRNet's parser)."""
+"""Heatmaps and tags to people: associative embedding (Newell et al. 2017), by the rules of HigherHRNet's parser."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +16,10 @@ from lhrnet.decoder.refinement import best_for_tags, between_pixels
 
 @dataclass(frozen=True, kw_only=True)
 class GroupingConfig:
-    """How people are put together from maps. The defaults are the recipe's."""
+    """How maps are grouped into people. The defaults are the recipe's."""
 
     max_people: int = MAX_PEOPLE
-    """Peaks a keypoint that are looked at, and people that peaks may join."""
+    """Maximum peaks per keypoint, and maximum people that peaks may join."""
     detection_threshold: float = 0.1
     """A peak must be higher than this."""
     tag_threshold: float = 1.0
@@ -27,7 +27,7 @@ class GroupingConfig:
     nms_kernel: int = 5
     """Odd side, in pixels, of the window in which a peak must be the highest."""
     refine: bool = True
-    """Give every person its missing keypoints, from the heatmap minus the rounded tag distance."""
+    """Fill in missing keypoints where heatmap minus rounded tag distance is highest."""
 
     def __post_init__(self) -> None:
         if self.max_people < 1:
@@ -61,7 +61,7 @@ def group(heat_Khw: NDArray[Any], tags_KhwT: NDArray[Any], config: GroupingConfi
         config: settings; None for the defaults.
 
     Returns:
-        The people, in the order in which grouping came upon them. A map with NaN or infinity gives none.
+        The people, in the order in which they were started; none from a map with NaN or infinity.
 
     Raises:
         ValueError: the shapes do not fit together.
@@ -95,7 +95,7 @@ def group(heat_Khw: NDArray[Any], tags_KhwT: NDArray[Any], config: GroupingConfi
 
 
 def people_of_peaks(peaks: Peaks, points_N2: Floats, config: GroupingConfig) -> Groups:
-    """Put people together from peaks and where between the pixels each of them lies."""
+    """Group peaks, given their sub-pixel positions, into people."""
     peak_PK = assign(peaks, tag_threshold=config.tag_threshold, max_people=config.max_people)
     if not len(peak_PK):
         return nobody(peaks.tag.shape[1])
@@ -111,7 +111,7 @@ def people_of_peaks(peaks: Peaks, points_N2: Floats, config: GroupingConfig) -> 
 
 
 def missing(groups: Groups) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Person and keypoint, keypoint after keypoint, of what was not found."""
+    """Indices of person and keypoint of the missing keypoints, sorted by keypoint."""
     keypoint, person = np.nonzero(groups.keypoints[..., 2].T <= 0)
     return person, keypoint
 
@@ -132,7 +132,7 @@ def filled(
 
 
 def nobody(dimensions: int) -> Groups:
-    """No people, with tags of so many dimensions."""
+    """An empty result, with tags of `dimensions` dimensions."""
     return Groups(
         keypoints=np.zeros((0, K, 3), np.float32),
         tags=np.zeros((0, dimensions), np.float32),
@@ -147,7 +147,7 @@ def group_batch(
     *,
     pool: ThreadPoolExecutor | None = None,
 ) -> list[Groups]:
-    """Find the people of several images, several at a time when given a pool of threads.
+    """Find the people of several images, in parallel when given a pool of threads.
 
     Raises:
         ValueError: there are not as many heatmaps as tags, or the shapes of an image's do not fit together.

@@ -1,4 +1,4 @@
-"""The highest points of each keypoint's heatmap, with their tags."""
+"""Local maxima of each keypoint's heatmap, with their tags."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Peaks:
-    """Peaks of one image, keypoint after keypoint, each keypoint's by falling height."""
+    """Peaks of one image, sorted by keypoint, then by descending height."""
 
     index: NDArray[np.int64]
     """(N,) y * w + x of the peak's pixel."""
@@ -39,7 +39,7 @@ def find_peaks(heat_Khw: Floats, tags_KhwT: Floats, *, kernel: int, threshold: f
         tags_KhwT: tags of the same size.
         kernel: odd side of the window in which a peak must be the highest.
         threshold: a peak must be higher than this.
-        count: most peaks a keypoint.
+        count: maximum peaks per keypoint.
     """
     keypoints, height, width = heat_Khw.shape
     window = np.ones((kernel, kernel), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Where between the pixels a peak lies, and keypoints that no peak gave."""
+"""Sub-pixel positions of peaks, and positions of keypoints for which no peak was found."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from lhrnet.decoder.peaks import Floats
 
 _HIGH = 0.1
-"""Height above which pixels are looked at first."""
+"""Pixels above this height are searched first."""
 _STEP = 7
-"""One pixel of so many is looked at to find the height that few exceed."""
+"""Stride of the sample of pixels from which the second floor is estimated."""
 
 
 def between_pixels(heat_Khw: Floats, keypoint: NDArray[np.int64], index: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -40,9 +40,9 @@ def between_pixels(heat_Khw: Floats, keypoint: NDArray[np.int64], index: NDArray
 def best_for_tags(heat_hw: Floats, tags_hwT: Floats, means_PT: Floats) -> NDArray[np.int64]:
     """For each person the pixel where heatmap minus rounded tag distance is highest, the first one among equals.
 
-    The answer is that of looking at every pixel for every person, but pixels not higher than a floor are looked at only
-    for people whom no higher pixel gives more than that: first those above `_HIGH`, then the next few in a hundred,
-    then all, and these by all tag dimensions only where the first allows it.
+    The result equals an exhaustive search. To save time pixels are searched in bands: first those above `_HIGH`, then
+    those above about the 98th percentile of the rest, for people whom the first band gave no value above its floor,
+    then all; there, further tag dimensions are computed only where the first one leaves a pixel in the running.
 
     Args:
         heat_hw: one keypoint's heatmap.
@@ -76,7 +76,7 @@ def best_for_tags(heat_hw: Floats, tags_hwT: Floats, means_PT: Floats) -> NDArra
 
 
 def _floors(heat_N: Floats) -> Iterator[float]:
-    """`_HIGH`, and, once that was not enough, a height that about two in a hundred of the pixels below it exceed."""
+    """`_HIGH`, then a height that about 2 % of the pixels below it exceed."""
     yield _HIGH
     sample = heat_N[::_STEP]
     sample = sample[sample <= _HIGH]
@@ -86,7 +86,7 @@ def _floors(heat_N: Floats) -> Iterator[float]:
 
 
 def _best_pixel(heat_N: Floats, tags_TN: list[Floats], mean_T: Floats, room_N: Floats) -> int:
-    """`best_for_tags` for one person, over all pixels, in the room given."""
+    """`best_for_tags` for one person over all pixels; `room_N` is scratch memory."""
     bound = np.subtract(tags_TN[0], mean_T[0], out=room_N)
     np.rint(np.abs(bound, out=bound), out=bound)
     np.subtract(heat_N, bound, out=bound)
@@ -99,7 +99,7 @@ def _best_pixel(heat_N: Floats, tags_TN: list[Floats], mean_T: Floats, room_N: F
 
 
 def _distance(tags: Sequence[Floats], means: Sequence[Floats] | Floats) -> Floats:
-    """Euclidean distances between what tags and means broadcast to, tag dimension by tag dimension."""
+    """Euclidean distance of tags to means, broadcast; one array per tag dimension."""
     total: Floats = tags[0] - means[0]
     if len(tags) == 1:
         return np.abs(total, out=total)

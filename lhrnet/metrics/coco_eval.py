@@ -1,7 +1,7 @@
 """How good detected people are: COCO's keypoint evaluation.
 
-The figures are pycocotools' own to the last digit. Around them: no prints, no changes to the caller's values, zeros
-instead of a crash on an empty result, and errors that name what is wrong with a detection.
+The figures are pycocotools' own to the last digit. In addition: nothing is printed, arguments are not modified, an
+empty result gives zeros instead of a crash, and errors name what is wrong with a detection.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ Detection = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Scores:
-    """COCO's ten keypoint figures, 0 to 1; -1 where the truth holds no person of that size."""
+    """COCO's ten keypoint figures, 0 to 1; -1 if the ground truth has no person of that size."""
 
     ap: float
     """Average precision over OKS thresholds 0.50, 0.55 ... 0.95: COCO's main figure."""
@@ -51,11 +51,11 @@ class Scores:
 
 
 def score(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int] | None = None) -> Scores:
-    """Compare detected people with the annotated ones.
+    """Evaluate detected people against the annotated ones.
 
     Args:
-        truth: the annotated dataset.
-        detections: any number an image; the 20 with the highest scores count.
+        truth: the ground truth.
+        detections: any number per image; the 20 with the highest scores count.
         image_ids: the images to score; None means all of the truth's. Detections on its other images are left out.
 
     Returns:
@@ -74,7 +74,7 @@ def score(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int
 def matched(
     truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int] | None = None, *, by_size: bool = True
 ) -> COCOeval:
-    """COCO's evaluation up to the matching of people, for `score` and for what takes AP apart.
+    """COCO's evaluation up to the matching of people, for `score`, `matching` and `errors`.
 
     Args and Raises: as `score`.
         by_size: also among medium and among large people alone.
@@ -100,7 +100,7 @@ def matched(
 
 @dataclass(frozen=True)
 class ImageOks:
-    """How the people found in one image fit the annotated ones."""
+    """OKS of the people found in one image with the annotated ones."""
 
     image_id: int
     detections: tuple[Detection, ...]
@@ -135,7 +135,7 @@ def image_oks(truth: Truth, detections: Sequence[Detection], image_ids: Sequence
 
 
 class _Evaluation(COCOeval):  # type: ignore[misc]
-    """COCO's evaluation with the OKS of an image's people computed together; half of its time went there."""
+    """COCO's evaluation with the OKS of an image's people vectorised; that was half of its time."""
 
     def computeOks(self, image_id: int, category: int) -> NDArray[np.float64] | list[float]:  # noqa: N802
         annotated, found = self._gts[image_id, category], self._dts[image_id, category]
@@ -153,7 +153,7 @@ def _keypoints(detections: Sequence[Detection]) -> NDArray[np.float64]:
 
 
 def check_detections(truth: Truth, detections: Sequence[Detection]) -> None:
-    """Refuse a result that COCO's evaluation could not read or would count wrongly.
+    """Check that COCO's evaluation can read a result and will count it correctly.
 
     Raises:
         ValueError: naming the first bad detection and what is wrong with it.
@@ -182,7 +182,7 @@ def check_detections(truth: Truth, detections: Sequence[Detection]) -> None:
 
 
 def _finite(values: Any, shape: tuple[int, ...]) -> bool:
-    """Whether these are numbers, not text that looks like them."""
+    """Whether these are finite numbers of this shape; text that looks like numbers is none."""
     try:
         array = np.asarray(values)
     except ValueError:  # lists of unlike lengths
@@ -211,12 +211,12 @@ def _image_ids(truth: Truth, image_ids: Sequence[int] | None) -> list[int]:
 
 
 def _annotated(annotation: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Fill in what a dataset may leave out and the evaluation reads."""
+    """Add optional fields that the evaluation reads."""
     return {"iscrowd": 0, "num_keypoints": labelled_keypoints(annotation), **annotation, "id": number}
 
 
 def _person(detection: Detection, number: int) -> dict[str, Any]:
-    """Add what the evaluation wants of a detection; its area is that of its keypoints' extent."""
+    """Add the fields that the evaluation needs of a detection; its area is that of its keypoints' extent."""
     x, y = detection["keypoints"][0::3], detection["keypoints"][1::3]
     return dict(detection, id=number, area=(max(x) - min(x)) * (max(y) - min(y)))
 

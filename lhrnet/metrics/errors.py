@@ -1,9 +1,9 @@
 """What keeps a detector's AP down, split as Ronchi and Perona do (Benchmarking and Error Diagnosis, ICCV 2017).
 
-A found keypoint is good when its own similarity to the truth is 0.85 or more, jitter from 0.5. Below that it is an
+A found keypoint is good when its own OKS with the annotated one is 0.85 or more, jitter from 0.5. Below that it is an
 inversion when it lies on the same person's mirrored keypoint (left for right), a swap when it lies on that keypoint or
 its mirror image of another person, and a miss otherwise. Besides: scores that put worse people before better ones,
-people found where nobody is, and people not found. Each kind's cost is the AP that mending it alone would give back.
+people found where nobody is, and people not found. The cost of each kind is the AP gained if it alone were corrected.
 """
 
 from collections import Counter
@@ -32,25 +32,25 @@ FOUND = 0.5
 
 @dataclass(frozen=True)
 class Pair:
-    """A found person and the annotated one it is held against."""
+    """A found person and the annotated one that it is compared with."""
 
     image_id: int
     detection: Detection
     annotation: Mapping[str, Any]
     oks: float
     kinds: tuple[Kind | None, ...]
-    """What each keypoint is; None where the truth has no label."""
+    """Kind of each keypoint; None if it is not labelled."""
 
 
 @dataclass(frozen=True)
 class ErrorSplit:
-    """How often each error occurs and what it costs."""
+    """Counts of the kinds of errors, and their costs in AP."""
 
     ap: float
     keypoints: Mapping[str, Mapping[Kind, int]]
     """Counts of each kind by keypoint, over paired people."""
     gains: Mapping[str, float]
-    """AP given back by mending one kind alone: jitter, inversion, swap, miss, score, background, not found."""
+    """AP gained by correcting one kind alone: jitter, inversion, swap, miss, score, background, not found."""
 
     @property
     def shares(self) -> dict[Kind, float]:
@@ -60,10 +60,10 @@ class ErrorSplit:
 
 
 def split_errors(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int]) -> ErrorSplit:
-    """Count errors and mend each kind in turn.
+    """Count errors, and measure AP with each kind corrected in turn.
 
     Args:
-        truth: the annotated dataset.
+        truth: the ground truth.
         detections: COCO results.
         image_ids: the images that count.
 
@@ -98,7 +98,7 @@ def split_errors(truth: Truth, detections: Sequence[Detection], image_ids: Seque
 
 
 def pair_up(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int]) -> list[Pair]:
-    """Give each found person, the surest first, the nearest annotated one that is still free."""
+    """Pair each found person, by descending score, with the unpaired annotated one of the highest OKS."""
     pairs = []
     for image in image_oks(truth, detections, image_ids):
         people = [labelled(annotation) for annotation in image.annotations]
@@ -119,15 +119,15 @@ def pair_up(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[i
 def classify(
     annotation: Mapping[str, Any], others: Sequence[Mapping[str, Any]], keypoints: Sequence[float]
 ) -> tuple[Kind | None, ...]:
-    """What each found keypoint is.
+    """Kind of each found keypoint.
 
     Args:
-        annotation: the person it is held against (COCO's form).
+        annotation: the person that it is compared with (COCO's form).
         others: the other labelled people of the image.
         keypoints: the found person's 51 numbers.
 
     Returns:
-        17 kinds; None where the truth has no label.
+        17 kinds; None for keypoints that are not labelled.
     """
     mirror, area = list(FLIP_INDEX), annotation["area"]
     true = _triplets(annotation)
@@ -151,7 +151,7 @@ def _triplets(annotation: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def _mended(detections: Sequence[Detection], pairs: Sequence[Pair], kind: Kind) -> list[Detection]:
-    """The detections with every keypoint of one kind put where it belongs."""
+    """The detections with every keypoint of one kind moved to the annotated position."""
     better: dict[int, list[float]] = {}
     for pair in pairs:
         if kind in pair.kinds:
@@ -164,7 +164,7 @@ def _mended(detections: Sequence[Detection], pairs: Sequence[Pair], kind: Kind) 
 
 
 def _best_oks(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int]) -> dict[int, float]:
-    """Each detection's highest OKS with anyone annotated, crowds included, by its identity."""
+    """Each detection's highest OKS with any annotation, crowds included, by the detection's `id()`."""
     return {
         id(detection): float(image.oks[row].max(initial=0.0))
         for image in image_oks(truth, detections, image_ids)
@@ -173,10 +173,10 @@ def _best_oks(truth: Truth, detections: Sequence[Detection], image_ids: Sequence
 
 
 def _only_found(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int]) -> dict[str, Any]:
-    """The truth without the counted people whom no detection takes at an OKS of FOUND.
+    """The ground truth without the counted people whom no detection matches at an OKS of FOUND.
 
-    By COCO's own matching, not by pairs: a sure fragment is paired with a person whom a better detection finds. Who is
-    taken at no looser threshold is taken at no stricter one, so nothing else changes.
+    By COCO's own matching, not by pairs: a fragment with a high score is paired with a person whom a better detection
+    finds. Who is not matched at this threshold is not matched at a stricter one, so nothing else changes.
     """
     missed: set[int] = set()
     for outcome in matched(truth, detections, image_ids, by_size=False).evalImgs:

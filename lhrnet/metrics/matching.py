@@ -1,7 +1,7 @@
-"""Which detection COCO's evaluation gives to which person, kept by image, so that AP can be taken apart.
+"""COCO's matches of detections with people, by image: AP of resampled images, and similarity by keypoint.
 
-The ten figures alone cannot say whether a difference would survive other images, or which keypoint fell. From the
-matches both follow: AP for any weighting of the images (the bootstrap), and each keypoint's own similarity.
+The ten figures alone do not tell whether a difference is significant, or which keypoint got worse. The matches do: they
+give AP for any weighting of the images (the bootstrap) and each keypoint's mean similarity.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,25 +20,25 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 """Recall levels at which COCO reads precision."""
 
 CROWDING = {"1 person": (1, 1), "2 to 4 people": (2, 4), "5 and more people": (5, 10**6)}
-"""Classes of images by how many counted people they show: least and most."""
+"""Classes of images by their number of counted people: minimum and maximum."""
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Outcome of COCO's matching over all person sizes. T = 10 OKS thresholds, D detections by falling score."""
+    """Result of COCO's matching over all person sizes. T = 10 OKS thresholds, D detections by descending score."""
 
     image_ids: NDArray[np.int64]
-    """(I,) the images, ascending."""
+    """(I,) image ids, ascending."""
     people: NDArray[np.int64]
     """(I,) counted people (labelled, no crowd) of each image."""
     image: NDArray[np.int64]
     """(D,) position in `image_ids` of each detection."""
     score: NDArray[np.float64]
-    """(D,) falling."""
+    """(D,) descending."""
     hit: NDArray[np.bool_]
-    """(T, D) the detection took a counted person."""
+    """(T, D) the detection was matched with a counted person."""
     ignored: NDArray[np.bool_]
-    """(T, D) the detection took a crowd or an unlabelled person, and counts neither way."""
+    """(T, D) the detection was matched with a crowd or an unlabelled person and counts neither way."""
     keypoint_oks: Mapping[str, float]
     """Mean similarity of each keypoint over the labelled ones; 0 where nobody was found, -1 if unlabelled."""
 
@@ -75,7 +75,7 @@ def match(truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], ima
     Args:
         truth: COCO annotations (`images`, `annotations`).
         detections: COCO results; only images of `image_ids` count.
-        image_ids: The images to evaluate.
+        image_ids: the images to evaluate.
     """
     evaluation = matched(truth, detections, sorted(image_ids), by_size=False)
     per_image = {e["image_id"]: e for e in evaluation.evalImgs if e is not None}
@@ -108,7 +108,7 @@ def average_precision(matches: Matches, weights: NDArray[np.int64] | None = None
     """COCO's AP (mean over the ten OKS thresholds), each image counted `weights` times.
 
     Args:
-        matches: Detections matched to people.
+        matches: detections matched with people.
         weights: (I,) how often each image counts; once each when left out.
 
     Returns:
@@ -122,7 +122,7 @@ def precision_at_recall(matches: Matches, weights: NDArray[np.int64] | None = No
     """Precision at each of `RECALLS` as COCO reads it: the best at that recall or a higher one.
 
     Args:
-        matches: Detections matched to people.
+        matches: detections matched with people.
         weights: (I,) how often each image counts; once each when left out.
 
     Returns:
@@ -149,7 +149,7 @@ def precision_at_recall(matches: Matches, weights: NDArray[np.int64] | None = No
 
 
 def best_threshold(matches: Matches) -> float:
-    """The score above which found people agree best with the truth (highest F1 at OKS 0.5); 0 where none is found."""
+    """The score threshold with the highest F1 at OKS 0.5; 0 if nobody is found."""
     hits = np.cumsum(matches.hit[0])
     counted = np.cumsum(~matches.ignored[0])
     if not len(hits) or not hits[-1]:
@@ -169,14 +169,14 @@ def bootstrap(new: Matches, old: Matches, *, gain: float, resamples: int, seed: 
     """Paired bootstrap over images: both models are scored on the same resampled images each time.
 
     Args:
-        new: The challenger's matches.
-        old: The champion's, on the same images.
+        new: the challenger's matches.
+        old: the champion's, on the same images.
         gain: AP difference that `share` counts from.
-        resamples: How often the images are drawn anew, with replacement.
-        seed: Of the draws.
+        resamples: number of bootstrap samples of the images.
+        seed: of the resampling.
 
     Raises:
-        ValueError: The two were not matched on the same images, or there is nobody to find.
+        ValueError: the two were not matched on the same images, or there is nobody to find.
     """
     if not np.array_equal(new.image_ids, old.image_ids) or not np.array_equal(new.people, old.people):
         raise ValueError("a paired comparison needs the same images and the same people on both sides")

@@ -1,4 +1,4 @@
-"""An exported network in onnxruntime, and what its file says of itself."""
+"""An exported network run by onnxruntime, and the metadata of its file."""
 
 import json
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What an exported file says of itself: all that is needed to use it."""
+    """Metadata of an exported file: all that is needed to use it."""
 
     model: ModelConfig
     """The network's settings."""
@@ -65,7 +65,7 @@ class OnnxNetwork(PixelNetwork):
 
     Args:
         content: the file's bytes.
-        name: what to call it in messages.
+        name: for error messages.
         threads: to compute with; 0: one for each core.
 
     Raises:
@@ -90,14 +90,14 @@ class OnnxNetwork(PixelNetwork):
         except KeyError:
             raise ValueError(f"{name} is no network of this project's: make one with `lhrnet export`") from None
         except ValidationError as error:
-            raise ValueError(f"{name}: its metadata are damaged: {error.errors()[0]['msg']}; export it anew") from None
+            raise ValueError(f"{name}: its metadata are damaged: {error.errors()[0]['msg']}; export it again") from None
         except ValueError as error:
-            raise ValueError(f"{name}: {error}; export it anew") from None
+            raise ValueError(f"{name}: {error}; export it again") from None
         except Exception as error:  # onnxruntime's own errors have no common class
             if not type(error).__module__.startswith("onnxruntime"):
                 raise
             line = str(error).splitlines()[0]
-            raise ValueError(f"{name} cannot be read as ONNX ({line}); export it anew") from error
+            raise ValueError(f"{name} cannot be read as ONNX ({line}); export it again") from error
         self.eval()
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Finds the trained network that a URL names.
+"""The trained network at a URL, as a `lhrnet.Predictor`.
 
 from pipeline.serving.predictor import load_predictor
 
@@ -26,7 +26,7 @@ def load_predictor(
     batch: int = 8,
     pool: ThreadPoolExecutor | None = None,
 ) -> Predictor:
-    """Make a predictor of a trained network.
+    """Load a trained network for prediction.
 
     Args:
         url: a checkpoint's or a run's folder at any storage URL, or a registered model as MLflow names it
@@ -34,8 +34,8 @@ def load_predictor(
         protocol: name or settings.
         size: short side of the input; None: the one the network is made for.
         device: cpu, cuda, cuda:N, or auto, which takes a GPU where there is one; an exported network runs on the CPU.
-        batch: most images at once.
-        pool: threads that group several images at a time.
+        batch: maximum images per forward pass.
+        pool: threads that group several images in parallel.
 
     Raises:
         FileNotFoundError: there is no checkpoint at the address.

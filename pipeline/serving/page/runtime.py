@@ -1,7 +1,7 @@
-"""onnxruntime-web, which computes networks in a browser: three files of one pinned npm package, fetched once.
+"""onnxruntime-web, which runs networks in a browser: three files of one pinned npm package, downloaded once.
 
-They are 14 MB of WebAssembly and two scripts, MIT licence, and lie in the user's cache afterwards; nothing is fetched
-while the page is used.
+They are 14 MB of WebAssembly and two scripts, MIT licence, and stay in the user's cache; the page itself downloads
+nothing.
 """
 
 import base64
@@ -29,8 +29,8 @@ def runtime(source: str = SOURCE, *, on_bytes: Callable[[int], object] = lambda 
     """The folder that holds `FILES`, from the cache or, the first time, from the package.
 
     Args:
-        source: where the package lies: any storage URL, for machines without a way out.
-        on_bytes: told how many more bytes of the package have come.
+        source: the package, at any storage URL; for machines without internet access.
+        on_bytes: called with the number of bytes after each chunk.
 
     Raises:
         ConnectionError: the package cannot be fetched.
@@ -71,7 +71,7 @@ def cache() -> Path:
 
 
 def is_cached() -> bool:
-    """Whether `runtime` needs to fetch nothing."""
+    """Whether the files are in the cache."""
     return all((_folder() / name).is_file() for name in FILES)
 
 

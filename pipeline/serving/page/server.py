@@ -1,7 +1,7 @@
-"""The page that runs an exported network in a browser, and the small server that gives it to this machine's own.
+"""A local server for the page that runs an exported network in a browser.
 
-The server hands out a fixed list of files and takes nothing. The page may load from this server alone: its content
-security policy forbids the browser everything else.
+The server serves a fixed list of files and accepts no uploads. The page may load from this server alone: its content
+security policy forbids everything else.
 """
 
 import errno
@@ -47,7 +47,7 @@ MIN_SCORE = 0.2
 
 
 def settings(card: Card, *, picture: bool = False) -> dict[str, Any]:
-    """What the page needs to know: the file's card, and how people are put together and drawn.
+    """Settings of the page: the file's card, and how people are grouped and drawn.
 
     Args:
         card: of the network.
@@ -64,11 +64,11 @@ def settings(card: Card, *, picture: bool = False) -> dict[str, Any]:
 
 
 def content(model: bytes, card: Card, runtime: Path, picture: bytes | None = None) -> dict[str, bytes]:
-    """All that the server gives, by path.
+    """All that the server serves, by path.
 
     Args:
         model: the exported file.
-        card: what it says of itself.
+        card: its metadata.
         runtime: folder of onnxruntime-web's files.
         picture: an image file to begin with.
     """
@@ -84,10 +84,10 @@ def content(model: bytes, card: Card, runtime: Path, picture: bytes | None = Non
 
 
 class PageServer(ThreadingHTTPServer):
-    """Gives what it is given to whoever asks by the right host name.
+    """Serves fixed content, to requests with the right host name only.
 
     Args:
-        given: bytes by path.
+        given: content by path.
         host: address to listen at.
         port: 0 takes a free one.
 
@@ -115,7 +115,7 @@ class PageServer(ThreadingHTTPServer):
         return f"http://{host}:{self.server_address[1]}/"
 
     def knows(self, name: str) -> bool:
-        """Whether a Host header is of this server; another site's name that leads here is turned away."""
+        """Whether a Host header names this server; against DNS rebinding, other names are refused on loopback."""
         bare = name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() else name
         return self.host not in LOOPBACK or bare.strip("[]") in LOOPBACK
 

@@ -50,8 +50,8 @@ def _rows(size: int, people: int) -> list[dict[str, object]]:
         peaks = median_ms(lambda: find_peaks(heat, tags, kernel=5, threshold=0.1, count=30), REPEATS)
         flipped = np.moveaxis(np.stack([tags[..., 0], tags[..., 0] + _noise(tags.shape[:3])], axis=1), 1, -1)
         both = median_ms(lambda: group(heat, flipped), REPEATS)
-        on_torch = [torch.from_numpy(maps)[None] for maps in (heat, np.ascontiguousarray(np.moveaxis(tags, -1, 1)))]
-        device_form = median_ms(lambda: group_on_device(*on_torch), 5)
+        heat_BKhw, tags_BKThw = torch.from_numpy(heat)[None], torch.from_numpy(tags).movedim(-1, 1).contiguous()[None]
+        device_form = median_ms(lambda: group_on_device(heat_BKhw, tags_BKThw), 5)
         rows += [
             {"name": f"{name}, flip test", "median": both, "unit": "ms", "ratio": reference / both,
              "notes": "with two tags a pixel; times as fast as the reference code's time above"},

@@ -230,14 +230,14 @@ def _register(config: Config, model: Checkpoint, new: _Scored, record: RunRecord
         "step": str(model.step),
         **origin,
         **serving,
-        **figures(new.evaluation),
+        **figure_tags(new.evaluation),
     }
     version = registry.register(record.run_id, where, tags=tags)
     _download(registry, version)
     return version
 
 
-def figures(evaluation: Evaluation) -> dict[str, str]:
+def figure_tags(evaluation: Evaluation) -> dict[str, str]:
     """An evaluation's figures and what they were measured on, as tags of a version."""
     latency = evaluation.predictions.latency
     return {
@@ -275,4 +275,4 @@ def _store(decision: Decision, version: Version, new: _Scored, record: RunRecord
     record.artifacts(folder, content)
     word = "accepted" if decision.accepted else "refused"
     tags = {"decision": word, "decision_reason": decision.reason, "decision_files": f"runs:/{version.run_id}/{folder}"}
-    registry.tag(version.number, figures(new.evaluation) | tags)
+    registry.tag(version.number, figure_tags(new.evaluation) | tags)

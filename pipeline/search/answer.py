@@ -41,7 +41,7 @@ class Answer:
     """The search's page in MLflow; empty where nothing is tracked."""
 
 
-def answer(
+def summarise(
     config: Config, records: Sequence[TrialRecord], trial_runs: TrialRuns, *, cuda: bool, stay: Callable[[], None]
 ) -> Answer:
     """Summarise a search.

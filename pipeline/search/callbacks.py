@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune import Callback, Stopper
 
-from pipeline.search.record import Seen, State, TrialRecord, TrialRecords
+from pipeline.search.record import State, TrialRecord, TrialRecords, ValidationScore
 from pipeline.search.trial import ENDED, METRIC, PROGRESS, trial_name
 from pipeline.search.trial_runs import TrialRuns
 from pipeline.tracking.progress import Progress
@@ -48,10 +48,10 @@ class TuneCallbacks(Callback):  # type: ignore[misc]  # Ray has no types
         ended = result.get(ENDED)
         if ended is None:
             self.records.write(
-                record.saw(Seen(step=int(result["step"]), part=int(result[PROGRESS]), ap=result[METRIC]))
+                record.saw(ValidationScore(step=int(result["step"]), part=int(result[PROGRESS]), ap=result[METRIC]))
             )
         elif ended == "finished":
-            seen = record.saw(Seen(step=int(result["step"]), part=100, ap=result[METRIC]))
+            seen = record.saw(ValidationScore(step=int(result["step"]), part=100, ap=result[METRIC]))
             ended_with = {key: result[key] for key in ("checkpoint", "seconds", "resumed_from")}
             self._over(replace(seen, **ended_with), "finished")
         else:
@@ -94,7 +94,7 @@ class TuneCallbacks(Callback):  # type: ignore[misc]  # Ray has no types
             log.warning("trial %s failed: %s", record.name, record.error)
 
 
-class Leave(Stopper):  # type: ignore[misc]  # Ray has no types
+class StopWhenAsked(Stopper):  # type: ignore[misc]  # Ray has no types
     """Ends the search in good order when it was asked to stop.
 
     Args:

@@ -12,7 +12,7 @@ from pipeline.evaluation.report.figures import STYLE
 from pipeline.search.paper import PAPER
 from pipeline.search.table import Row, front
 
-LOOKS = {
+MARKERS = {
     "none": ("#5d6778", "o"),
     "full": ("#3d9970", "s"),
     "half": ("#e0762f", "^"),
@@ -53,7 +53,7 @@ def picture(table: Sequence[Row], *, title: str, on_coco: bool) -> bytes:
 
 
 def _panel(axes: Axes, points: Sequence[tuple[float, Row]]) -> None:
-    for cem, (colour, marker) in LOOKS.items():
+    for cem, (colour, marker) in MARKERS.items():
         of = [(cost, row.ap) for cost, row in points if row.cem == cem and row.ap]
         if of:
             axes.errorbar(

@@ -5,7 +5,7 @@ from typing import Any
 from ray.tune.integration.ray_train import TuneReportCallback
 
 
-class Follow(TuneReportCallback):  # type: ignore[misc]  # Ray has no types
+class ReportToTune(TuneReportCallback):  # type: ignore[misc]  # Ray has no types
     """Passes on every validation but the last.
 
     Not the last one: a trial that is stopped for its last validation would lose the checkpoint that is saved after it.

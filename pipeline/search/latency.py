@@ -11,7 +11,7 @@ from lhrnet.predictor import Predictor, Timings
 from pipeline.evaluation.worker import device_name
 
 WARM_UP = 3
-LOOKS = 15
+MEASURED = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +41,11 @@ def network_latency(model: ModelConfig, *, size: int, threads: int, cuda: bool) 
     try:
         predictor = Predictor(create_model(model), size, device=device, batch=1)
         image = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
-        looks = []
-        for _ in range(WARM_UP + LOOKS):
+        times_ms = []
+        for _ in range(WARM_UP + MEASURED):
             predictor.timings = Timings()
             predictor(image)
-            looks.append(1000 * predictor.timings.network)
-        return NetworkLatency(ms=statistics.median(looks[WARM_UP:]), device=device_name(device, max(1, threads)))
+            times_ms.append(1000 * predictor.timings.network)
+        return NetworkLatency(ms=statistics.median(times_ms[WARM_UP:]), device=device_name(device, max(1, threads)))
     finally:
         torch.set_num_threads(before)

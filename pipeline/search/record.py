@@ -18,8 +18,8 @@ State = Literal["running", "finished", "pruned", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """A validation on the way."""
+class ValidationScore:
+    """One validation of a trial."""
 
     step: int
     part: int
@@ -37,7 +37,7 @@ class TrialRecord:
     order: int = 0
     """Its place in the search, from 0."""
     state: State = "running"
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[ValidationScore, ...] = ()
     """Validations, by rising step; the last one of a finished trial is in `ap`."""
     ap: float = -1.0
     """Of the last validation; -1: none."""
@@ -56,7 +56,7 @@ class TrialRecord:
         """Whether it is not run again: finished or ended early. One that failed is tried again by the next command."""
         return self.state in ("finished", "pruned")
 
-    def saw(self, seen: Seen) -> "TrialRecord":
+    def saw(self, seen: ValidationScore) -> "TrialRecord":
         """With one validation more; one that is repeated after a restart counts once."""
         if self.seen and seen.step <= self.seen[-1].step:
             return self

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lhrnet.network.profile import Profile
 from pipeline.config.search_space import CEM_KEY, R, Setting, other_keys
 from pipeline.evaluation.gate import GateConfig
-from pipeline.search.paper import PAPER, Printed
+from pipeline.search.paper import PAPER, PaperRow
 from pipeline.search.record import TrialRecord
 
 
@@ -98,7 +98,7 @@ class Row:
         return other_keys(self.setting)
 
     @property
-    def paper(self) -> Printed | None:
+    def paper(self) -> PaperRow | None:
         """What the paper prints of this r and exchange."""
         return PAPER.get((self.r, self.cem))
 

@@ -116,9 +116,9 @@ def run_trial(setting: dict[str, Any], job: TrialJob) -> None:
 
 def _train(config: Config, parent: str) -> dict[str, Any]:
     from pipeline.runs.launch import run_on_ray
-    from pipeline.search.follow import Follow
+    from pipeline.search.follow import ReportToTune
 
-    done = run_on_ray(config, parent=parent, callbacks=[Follow()])
+    done = run_on_ray(config, parent=parent, callbacks=[ReportToTune()])
     if not done.finished:
         raise RuntimeError(f"it was told to stop at step {done.steps}")
     if done.ap < 0:

@@ -24,7 +24,7 @@ from pipeline.config.tree import Config, parse
 from pipeline.data.index import read_index
 from pipeline.data.order import check_divisible
 from pipeline.runs import launch
-from pipeline.search.answer import Answer, answer
+from pipeline.search.answer import Answer, summarise
 from pipeline.search.record import TrialRecords
 from pipeline.search.trial import METRIC, PROGRESS, TrialJob, run_trial, search_url, trial_config, trial_name
 from pipeline.search.trial_runs import TrialRuns
@@ -56,7 +56,7 @@ def search(config: Config) -> Answer:
         os.environ.setdefault(name, value)
     import ray
 
-    trials = check(config)
+    trials = check_search(config)
     launch.connect_to_ray()
     gpus = launch.use_gpus(config, ray.cluster_resources())
     at_once = trials_at_once(
@@ -65,11 +65,11 @@ def search(config: Config) -> Answer:
         cpus=config.train.cpus_per_worker,
         gpus=float(gpus),
         wanted=config.search.max_concurrent,
-        trials=count(config, trials),
+        trials=trial_count(config, trials),
     )
     with Lease(search_url(config)):
         records = TrialRecords.read(search_url(config))
-        same_question(config, records)
+        check_unchanged(config, records)
         store.write_bytes(store.join(search_url(config), "config.yaml"), config.yaml().encode())
         trial_runs = TrialRuns(config)
         status: Any = "FAILED"
@@ -79,14 +79,14 @@ def search(config: Config) -> Answer:
                 if leaving.is_set():
                     over = sum(record.over for record in records.in_order())
                     raise RuntimeError(
-                        f"search {config.name} was told to stop with {over} of {count(config, trials)} trials over; "
-                        "the same command continues it"
+                        f"search {config.name} was told to stop with {over} of {trial_count(config, trials)} trials "
+                        "over; the same command continues it"
                     )
 
             try:
                 _run(config, trials, records, trial_runs, at_once, leaving)
                 stay()
-                found = answer(config, records.in_order(), trial_runs, cuda=gpus, stay=stay)
+                found = summarise(config, records.in_order(), trial_runs, cuda=gpus, stay=stay)
                 status = "FINISHED"
                 return found
             except BaseException as error:
@@ -99,7 +99,7 @@ def search(config: Config) -> Answer:
                 trial_runs.close(status)
 
 
-def same_question(config: Config, records: TrialRecords) -> None:
+def check_unchanged(config: Config, records: TrialRecords) -> None:
     """Refuse to continue a search with settings under which its trials so far would have had other results.
 
     The space may change, so that a search can be widened.
@@ -120,7 +120,7 @@ def same_question(config: Config, records: TrialRecords) -> None:
             )
 
 
-def check(config: Config) -> list[Trial]:
+def check_search(config: Config) -> list[Trial]:
     """Check everything that can be checked before anything starts.
 
     Returns:
@@ -176,7 +176,7 @@ def _check_ranges(config: Config) -> None:
                 ) from error
 
 
-def count(config: Config, trials: Sequence[Trial]) -> int:
+def trial_count(config: Config, trials: Sequence[Trial]) -> int:
     """How many trials the search has."""
     return len(trials) or config.search.samples * config.search.repeats
 
@@ -192,7 +192,7 @@ def _run(
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    from pipeline.search.callbacks import Leave, TuneCallbacks
+    from pipeline.search.callbacks import StopWhenAsked, TuneCallbacks
     from pipeline.search.proposals import Proposals
 
     asha = None
@@ -214,7 +214,7 @@ def _run(
         if not trials:
             return
     space = {} if proposals else {"trial": tune.grid_search([{**setting, "seed": seed} for setting, seed in trials])}
-    whole = count(config, trials)
+    whole = trial_count(config, trials)
     before = sum(record.over for record in records.in_order()) if proposals or asha else 0
     with Progress(whole, f"search {config.name}, {at_once} at a time", "trials", done=before) as progress:
         tune.Tuner(
@@ -239,7 +239,7 @@ def _run(
                 # only a trial's process that dies with its node raises anything
                 failure_config=tune.FailureConfig(max_failures=config.train.max_failures),
                 callbacks=[TuneCallbacks(config.name, records, trial_runs, progress, leaving.is_set)],
-                stop=Leave(leaving.is_set),
+                stop=StopWhenAsked(leaving.is_set),
                 verbose=0,
             ),
         ).fit()

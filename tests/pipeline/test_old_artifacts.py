@@ -20,7 +20,7 @@ from pipeline.release import package
 from pipeline.runs.loop import train
 from pipeline.search.record import TrialRecords
 from pipeline.search.trial import record_config, search_url, trial_name
-from pipeline.search.tuner import same_question
+from pipeline.search.tuner import check_unchanged
 
 ARCHIVE = Path(__file__).resolve().parent.parent / "artifacts" / "old.tar.xz"
 
@@ -101,7 +101,7 @@ def test_a_search_goes_on_with_its_records(there: Path) -> None:
     tree = yaml.safe_load(Path("runs/search/search/config.yaml").read_text())
     config = parse(current(tree))
     records = TrialRecords.read(search_url(config))
-    same_question(config, records)
+    check_unchanged(config, records)
     ended = [(record.state, round(record.ap, 2)) for record in records.in_order()]
     assert ended == [("finished", 0.2), ("finished", 0.21), ("pruned", 0.22), ("failed", -1)]
     for record in records.in_order():

@@ -14,7 +14,7 @@ from mlflow.entities import Run
 from pipeline.config.tree import Config, parse
 from pipeline.search import answer as module
 from pipeline.search import tuner as searching
-from pipeline.search.answer import Answer, answer, measure_on_a_worker
+from pipeline.search.answer import Answer, measure_on_a_worker, summarise
 from pipeline.search.callbacks import TuneCallbacks
 from pipeline.search.latency import NetworkLatency
 from pipeline.search.record import TrialRecord, TrialRecords
@@ -66,7 +66,7 @@ def kept(config: Config, *settings: dict[str, Any], **figures: Any) -> TrialReco
 
 
 def answered(config: Config, records: TrialRecords) -> Answer:
-    return answer(config, records.in_order(), TrialRuns(config), cuda=False, stay=lambda: None)
+    return summarise(config, records.in_order(), TrialRuns(config), cuda=False, stay=lambda: None)
 
 
 def runs(config: Config) -> dict[str, Run]:

@@ -14,7 +14,7 @@ import yaml
 from mlflow import MlflowClient
 
 from pipeline.config.tree import Config, parse
-from pipeline.search.record import Seen, TrialRecord, TrialRecords
+from pipeline.search.record import TrialRecord, TrialRecords, ValidationScore
 from pipeline.search.trial import search_url, trial_name
 from pipeline.search.tuner import search
 from pipeline.storage import store
@@ -129,7 +129,7 @@ def test_asha_hears_of_trials_before_the_kill_and_a_trial_ended_early_frees_its_
     for cem, state, ap in (("none", "finished", 0.5), ("half", "running", 0.1)):
         setting = {"model.r": -4, "model.cem": cem}
         record = TrialRecord(name=trial_name("drill", setting, 0), setting=setting, seed=0, order=len(kept.by_name))
-        kept.write(TrialRecord(**{**vars(record.saw(Seen(step=1, part=25, ap=ap))), "state": state}))
+        kept.write(TrialRecord(**{**vars(record.saw(ValidationScore(step=1, part=25, ap=ap))), "state": state}))
     found = search(config)
     assert found.summary["trials"] == {"finished": 1, "pruned": 2, "failed": 0}
     behind = TrialRecords.read(search_url(config)).by_name["drill-r-4-half-s0"]

@@ -14,7 +14,7 @@ from pipeline.evaluation.gate import GateConfig
 from pipeline.search.answer import chosen_yaml, is_of_val2017
 from pipeline.search.figure import picture
 from pipeline.search.markdown import page
-from pipeline.search.record import Seen, State, TrialRecord, TrialRecords
+from pipeline.search.record import State, TrialRecord, TrialRecords, ValidationScore
 from pipeline.search.table import Cost, Spread, best_at, choose, front, gains, rows
 
 COUNTS = {
@@ -182,7 +182,7 @@ def test_the_chosen_config_is_one_that_train_takes(tmp_path: Path) -> None:
 def test_records_come_back_as_they_were_and_one_that_is_none_is_named(tmp_path: Path) -> None:
     kept = TrialRecords.read(str(tmp_path))
     first = trial(-2, "none", 0, 0.4)
-    kept.write(first.saw(Seen(step=60, part=60, ap=0.41)).saw(Seen(step=60, part=60, ap=0.1)))
+    kept.write(first.saw(ValidationScore(step=60, part=60, ap=0.41)).saw(ValidationScore(step=60, part=60, ap=0.1)))
     back = TrialRecords.read(str(tmp_path)).by_name[first.name]
     assert (back.ap, back.step, len(back.seen)) == (0.41, 60, 1)
     assert back == kept.by_name[first.name] == TrialRecords.read_one(str(tmp_path), first.name)

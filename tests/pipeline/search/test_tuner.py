@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from pipeline.config.tree import Config, load, parse
 from pipeline.search.record import TrialRecord, TrialRecords
 from pipeline.search.trial import search_url
-from pipeline.search.tuner import check, same_question, search
+from pipeline.search.tuner import check_search, check_unchanged, search
 from pipeline.storage import store
 
 
@@ -101,7 +101,7 @@ def test_what_no_trial_could_do_is_told_before_the_start(
     drawn_shards: Path, tmp_path: Path, wrong: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ValueError, match=says):
-        check(config_of(drawn_shards, str(tmp_path), **wrong))
+        check_search(config_of(drawn_shards, str(tmp_path), **wrong))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,15 +110,15 @@ def test_a_search_may_be_widened_and_not_be_gone_on_with_otherwise(drawn_shards:
     records = TrialRecords.read(search_url(config))
     records.write(TrialRecord(name="first-r-4-none-s0", setting={"model.r": -4, "model.cem": "none"}, seed=0))
     store.write_bytes(store.join(search_url(config), "config.yaml"), config.yaml().encode())
-    same_question(config_of(drawn_shards, str(tmp_path), r=[-4, -3], repeats=3), records)
-    same_question(config.model_copy(update={"model": replace(config.model, r=-3, cem="full")}), records)
+    check_unchanged(config_of(drawn_shards, str(tmp_path), r=[-4, -3], repeats=3), records)
+    check_unchanged(config.model_copy(update={"model": replace(config.model, r=-3, cem="full")}), records)
     eager = replace(config.train, log_every=2, max_failures=3, cpus_per_worker=0.5)
-    same_question(config.model_copy(update={"train": eager, "gate": replace(config.gate, min_ap=0.5)}), records)
+    check_unchanged(config.model_copy(update={"train": eager, "gate": replace(config.gate, min_ap=0.5)}), records)
     for key, before, now in (("steps", 4, 8), ("micro_batch", 4, 2), ("precision", "fp32", "bf16"), ("workers", 1, 2)):
         change: dict[str, Any] = {key: now}
         other = config.model_copy(update={"train": replace(config.train, **change)})
         says = rf"was started with train\.{key}={before}, and now it is {now}.*take another name="
         with pytest.raises(ValueError, match=says):
-            same_question(other, records)
+            check_unchanged(other, records)
     with pytest.raises(ValueError, match=r"stream\.lanes"):
-        same_question(config.model_copy(update={"stream": replace(config.stream, lanes=8)}), records)
+        check_unchanged(config.model_copy(update={"stream": replace(config.stream, lanes=8)}), records)

@@ -23,7 +23,7 @@ from pipeline.data.augment import AugmentConfig
 from pipeline.data.stream import StreamConfig
 from pipeline.evaluation.gate import GateConfig
 from pipeline.evaluation.worker import EvaluateConfig
-from pipeline.tracking.mlflow_run import TrackingConfig
+from pipeline.tracking.config import TrackingConfig
 from pipeline.training.optimiser import OptimConfig
 from pipeline.training.step_plan import TrainConfig
 

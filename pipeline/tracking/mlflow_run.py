@@ -13,6 +13,7 @@ from typing import Any, Literal
 from mlflow.entities import Param, Run, RunTag
 
 from pipeline.tracking.client import MlflowClient, MlflowException, ask_health, client, mlflow_errors
+from pipeline.tracking.config import TrackingConfig
 
 IDENTITY = "lhrnet.run"
 """Tag that says which run it is, whatever its name and id."""
@@ -20,20 +21,6 @@ PARAMS_PER_REQUEST = 90
 """MLflow takes at most 100 in one request."""
 LONGEST_TAG = 5000
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackingConfig:
-    """Where runs are tracked."""
-
-    enabled: bool = True
-    """False: nothing is tracked and no server is needed."""
-    uri: str = ""
-    """The MLflow server; empty: MLFLOW_TRACKING_URI of the environment."""
-    experiment: str = "lightweight-hrnet"
-    """MLflow's experiment that the runs belong to."""
-    spool: str = "/tmp/lhrnet-spool"
-    """Local folder in which metrics wait until the server has them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from mlflow.entities import Metric
 
 from pipeline.tracking import client
 from pipeline.tracking.client import MlflowClient, mlflow_errors
-from pipeline.tracking.mlflow_run import TrackedRun, TrackingConfig, connect, create_ended_run, find_run, known_run
+from pipeline.tracking.config import TrackingConfig
+from pipeline.tracking.mlflow_run import TrackedRun, connect, create_ended_run, find_run, known_run
 
 
 class RunRecord:

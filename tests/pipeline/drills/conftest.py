@@ -21,7 +21,7 @@ import yaml
 
 from pipeline.checkpoints import checkpoint
 from pipeline.tracking import mlflow_run
-from pipeline.tracking.mlflow_run import TrackingConfig
+from pipeline.tracking.config import TrackingConfig
 
 FEW = {"global_batch": 8, "micro_batch": 4, "log_every": 1, "validate_images": 3, "validate_every": 0}
 

@@ -19,7 +19,7 @@ from pipeline.config.tree import Config, parse
 from pipeline.runs import launch
 from pipeline.runs.driver import provenance, revision
 from pipeline.tracking import mlflow_run
-from pipeline.tracking.mlflow_run import TrackingConfig
+from pipeline.tracking.config import TrackingConfig
 from pipeline.training.stepper import HopelessError, Stepper
 
 

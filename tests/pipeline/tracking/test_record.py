@@ -8,7 +8,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from pipeline.tracking.mlflow_run import TrackingConfig, open_run
+from pipeline.tracking.config import TrackingConfig
+from pipeline.tracking.mlflow_run import open_run
 from pipeline.tracking.record import RunRecord
 
 

@@ -13,7 +13,8 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_DOES_NOT_EXIST
 
 from pipeline.tracking import mlflow_run
 from pipeline.tracking import sender as module
-from pipeline.tracking.mlflow_run import TrackedRun, TrackingConfig
+from pipeline.tracking.config import TrackingConfig
+from pipeline.tracking.mlflow_run import TrackedRun
 from pipeline.tracking.tracker import NullTracker, Tracker, start_tracker
 
 RUN = TrackedRun(uri="http://nowhere", experiment_id="1", run_id="r1")

@@ -1,0 +1,17 @@
+"""What can be set about tracking. Reading a config takes this file, and so no MLflow."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """Where runs are tracked."""
+
+    enabled: bool = True
+    """False: nothing is tracked and no server is needed."""
+    uri: str = ""
+    """The MLflow server; empty: MLFLOW_TRACKING_URI of the environment."""
+    experiment: str = "lightweight-hrnet"
+    """MLflow's experiment that the runs belong to."""
+    spool: str = "/tmp/lhrnet-spool"
+    """Local folder in which metrics wait until the server has them."""

@@ -130,8 +130,13 @@ def read_shard(file: BinaryIO, url: str, image_ids: tuple[int, ...]) -> Iterator
 
 def _members(file: BinaryIO, url: str) -> Iterator[dict[str, Any]]:
     """A tar's members in WebDataset's form. Its own iterator takes twice as long, as it reads 10 kB at a time."""
+    whole = file.seek(0, io.SEEK_END)
+    file.seek(0)
     with tarfile.open(fileobj=file, mode="r:") as tar:
         for info in tar:
+            # a negative size leads tarfile back to where it was, for ever; a size past the end asks for the memory
+            if not 0 <= info.size <= whole - info.offset_data:
+                raise ValueError(f"{info.name!r} says it has {info.size} bytes")
             file.seek(info.offset_data)
             yield {"fname": info.name, "data": file.read(info.size), "__url__": url}
 

@@ -1,7 +1,9 @@
 """S3 by boto3: one client a process, time-outs and retries on every call, errors that say what to do."""
 
 import os
-from collections.abc import Iterator
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, BinaryIO
@@ -11,6 +13,8 @@ CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 10.0
 ATTEMPTS = 3
 KEYS = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "DEFAULT_REGION")
+ON_THE_WAY = ("BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch", "InvalidDigest")
+"""Codes by which a store says that a body did not arrive as it was sent: the keys are right, another try may do."""
 
 
 def client() -> Any:
@@ -27,14 +31,20 @@ def _client(process: int, endpoint: str | None, keys: tuple[str | None, ...]) ->
     import boto3
     from botocore.config import Config
 
+    session = boto3.session.Session()
+    chosen = "addressing_style" in (session._session.get_scoped_config().get("s3") or {})
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
         retries={"max_attempts": ATTEMPTS, "mode": "standard"},
         max_pool_connections=16,
-        s3={"addressing_style": "path"} if endpoint else {},
+        # most stores of one's own have no name for each bucket; who says otherwise in the AWS config is followed
+        s3={"addressing_style": "path"} if endpoint and not chosen else {},
     )
-    return boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
+    try:
+        return session.client("s3", endpoint_url=endpoint, config=config)
+    except ValueError as error:
+        raise ValueError(f"AWS_ENDPOINT_URL is {endpoint!r}: {error}; it should look like https://host:port") from error
 
 
 def bucket_and_key(url: str) -> tuple[str, str]:
@@ -74,12 +84,42 @@ def _client_error(url: str, error: Any) -> OSError:
         return FileNotFoundError(f"{url} {_at()}: the bucket is not there; create it or check its name")
     if code in ("NoSuchKey", "404", "NotFound") or status == 404:
         return FileNotFoundError(f"{url} is not there {_at()}; check the URL")
+    if code in ON_THE_WAY:
+        return ConnectionResetError(f"{url} {_at()}: the body did not arrive as it was sent ({code})")
     if status in (400, 401, 403) and code not in ("InvalidRange", "InvalidRequest"):
         return PermissionError(
             f"{url} {_at()} refused the keys ({code}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
             "and AWS_SESSION_TOKEN, which may have expired"
         )
     return ConnectionError(f"{url} {_at()} answered {status} {code} after {ATTEMPTS} tries")
+
+
+def _asked(url: str, call: Callable[[], Mapping[str, Any]], proof: tuple[str, ...]) -> Mapping[str, Any]:
+    """Ask the store, and again where the answer is not a store's: a login page or a broken proxy also says 200.
+
+    Args:
+        url: for messages.
+        call: asks once.
+        proof: fields of which a store's answer has at least one.
+
+    Raises:
+        ConnectionError: no answer of three was a store's, or three bodies did not arrive as they were sent.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with _explained(url):
+                answer = call()
+            if any(answer.get(name) is not None for name in proof):
+                return answer
+            wrong: OSError = ConnectionError(
+                f"{url} {_at()}: the answer is not that of an object store ({' and '.join(proof)} missing); "
+                "is a proxy or a login page in between?"
+            )
+        except ConnectionResetError as error:
+            wrong = error
+        if attempt < ATTEMPTS:
+            time.sleep(0.2 * 2**attempt)
+    raise wrong
 
 
 def stream(url: str, start: int, length: int | None) -> Iterator[bytes]:
@@ -97,8 +137,7 @@ def stream(url: str, start: int, length: int | None) -> Iterator[bytes]:
     bucket, key = bucket_and_key(url)
     end = "" if length is None else str(start + length - 1)
     ranged = {"Range": f"bytes={start}-{end}"} if start or length is not None else {}
-    with _explained(url):
-        answer = client().get_object(Bucket=bucket, Key=key, **ranged)
+    answer = _asked(url, lambda: client().get_object(Bucket=bucket, Key=key, **ranged), ("ETag",))
     body = answer["Body"]
     try:
         if ranged and answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
@@ -116,23 +155,45 @@ def stream(url: str, start: int, length: int | None) -> Iterator[bytes]:
 def write(url: str, data: BinaryIO) -> None:
     """Put an object."""
     bucket, key = bucket_and_key(url)
-    with _explained(url):
-        client().put_object(Bucket=bucket, Key=key, Body=data)
+    start = data.tell()
+
+    def put() -> Mapping[str, Any]:
+        data.seek(start)
+        answer: Mapping[str, Any] = client().put_object(Bucket=bucket, Key=key, Body=data)
+        return answer
+
+    _asked(url, put, ("ETag",))
 
 
 def create(url: str, data: bytes) -> bool:
-    """Put an object where there is none; False where there is one."""
+    """Put an object where there is none; False where there is another.
+
+    The answer to a put may be lost, and the client's next try then finds the object of its own first one. So the
+    object is marked, and where one lies already its mark is read: if it is ours, this call has made it.
+    """
     from botocore.exceptions import ClientError
 
     bucket, key = bucket_and_key(url)
-    with _explained(url):
+    mark = {"made-by": secrets.token_hex(8)}
+
+    def put() -> Mapping[str, Any]:
         try:
-            client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+            answer: Mapping[str, Any] = client().put_object(
+                Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", Metadata=mark
+            )
         except ClientError as error:
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (409, 412):
-                return False
+                return {"taken": True}
             raise
-    return True
+        return answer
+
+    if not _asked(url, put, ("ETag", "taken")).get("taken"):
+        return True
+    try:
+        there = _asked(url, lambda: client().head_object(Bucket=bucket, Key=key), ("ETag",))
+    except FileNotFoundError:  # whoever had it has removed it since
+        return False
+    return bool(there.get("Metadata") == mark)
 
 
 def size(url: str) -> int | None:
@@ -141,8 +202,7 @@ def size(url: str) -> int | None:
     if not key:
         return None
     try:
-        with _explained(url):
-            return int(client().head_object(Bucket=bucket, Key=key)["ContentLength"])
+        return int(_asked(url, lambda: client().head_object(Bucket=bucket, Key=key), ("ETag",))["ContentLength"])
     except FileNotFoundError:
         return None
 
@@ -151,11 +211,14 @@ def holds_objects(url: str) -> bool:
     """Whether anything lies below the URL."""
     bucket, key = bucket_and_key(url)
     try:
-        with _explained(url):
-            answer = client().list_objects_v2(Bucket=bucket, Prefix=f"{key.rstrip('/')}/" if key else "", MaxKeys=1)
+        return bool(_page(url, bucket, f"{key.rstrip('/')}/" if key else "", MaxKeys=1).get("Contents"))
     except FileNotFoundError:
         return False
-    return bool(answer.get("KeyCount", 0))
+
+
+def _page(url: str, bucket: str, prefix: str, **more: Any) -> Mapping[str, Any]:
+    """One page of a listing; an answer without the bucket's name is none."""
+    return _asked(url, lambda: client().list_objects_v2(Bucket=bucket, Prefix=prefix, **more), ("Name",))
 
 
 def listing(url: str) -> dict[str, int]:
@@ -163,9 +226,13 @@ def listing(url: str) -> dict[str, int]:
     bucket, key = bucket_and_key(url)
     prefix = f"{key.rstrip('/')}/" if key else ""
     found: dict[str, int] = {}
-    with _explained(url):
-        for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            found |= {item["Key"][len(prefix) :]: item["Size"] for item in page.get("Contents", ())}
+    more: dict[str, Any] = {}
+    while True:
+        page = _page(url, bucket, prefix, **more)
+        found |= {item["Key"][len(prefix) :]: item["Size"] for item in page.get("Contents", ())}
+        if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
+            break
+        more = {"ContinuationToken": page["NextContinuationToken"]}
     found.pop("", None)  # the folder itself, which consoles mark by an empty object
     return dict(sorted(found.items()))
 

@@ -9,6 +9,7 @@ where a server takes the call and says nothing.
 import hashlib
 import io
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -21,6 +22,8 @@ from pipeline.storage import s3, web
 
 CHUNK = 1 << 20
 TRIES = 3
+MAX_BYTES = 1 << 30
+"""Bytes that are read into memory at once, at most; nothing of a run or a data set but shards comes near."""
 
 
 def scheme(url: str) -> str:
@@ -33,8 +36,12 @@ def scheme(url: str) -> str:
     if "://" not in url:
         if not url:
             raise ValueError("an empty storage URL; give a folder, or a URL like s3://bucket/prefix")
+        if re.match(r"(s3|https?|file):", url, re.IGNORECASE) and not Path(url).exists():
+            raise ValueError(f"{url!r} lacks a slash; write it like s3://bucket/prefix or https://host/file")
         return "file"
     parts = urlsplit(url)
+    if not url.startswith(parts.scheme):
+        raise ValueError(f"{url!r}: write {parts.scheme}:// in small letters")
     if parts.scheme not in ("file", "s3", "http", "https"):
         raise ValueError(f"{url!r}: storage knows a folder, file://, s3:// and http(s)://, not {parts.scheme}://")
     if parts.password or (parts.scheme == "s3" and "@" in parts.netloc):
@@ -104,8 +111,29 @@ def _stream_file(path: Path, start: int, length: int | None) -> Iterator[bytes]:
 
 
 def read_bytes(url: str, start: int = 0, length: int | None = None) -> bytes:
-    """All bytes of `url`, or `length` of them from `start` on. Raises as `stream` does."""
-    return b"".join(stream(url, start, length))
+    """All bytes of `url`, or `length` of them from `start` on. What comes damaged is read once more.
+
+    Raises:
+        OSError: there is more than `MAX_BYTES`.
+        OSError, ValueError: as `stream` does.
+    """
+    try:
+        return _read_once(url, start, length)
+    except ValueError:
+        if is_local(url):
+            raise
+        return _read_once(url, start, length)
+
+
+def _read_once(url: str, start: int, length: int | None) -> bytes:
+    pieces: list[bytes] = []
+    left = MAX_BYTES
+    for piece in stream(url, start, length):
+        left -= len(piece)
+        if left < 0:
+            raise OSError(f"{url} has more than {MAX_BYTES:,} bytes, too many to be read at once")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def write_bytes(url: str, data: bytes) -> None:
@@ -201,7 +229,7 @@ def delete(url: str) -> None:
 
 
 def fetch(url: str, to: str | Path | BinaryIO, *, sha256: str | None = None, size: int | None = None) -> None:
-    """Copy `url` into a file and hold it against what it should be.
+    """Copy `url` into a file and hold it against what it should be. What comes damaged is read once more.
 
     Args:
         url: where it lies.
@@ -219,6 +247,18 @@ def fetch(url: str, to: str | Path | BinaryIO, *, sha256: str | None = None, siz
         with atomic(path) as file:
             fetch(url, file, sha256=sha256, size=size)
         return
+    begin = to.tell()
+    try:
+        _fetch_once(url, to, sha256, size)
+    except ValueError:
+        if is_local(url):
+            raise
+        to.seek(begin)
+        to.truncate()
+        _fetch_once(url, to, sha256, size)
+
+
+def _fetch_once(url: str, to: BinaryIO, sha256: str | None, size: int | None) -> None:
     digest, count = hashlib.sha256(), 0
     for piece in stream(url):
         count += len(piece)

@@ -16,6 +16,7 @@ import pytest
 from pipeline.data.augment import NONE
 from pipeline.data.index import INDEX, TRUTH, read_index, truth, truth_bytes
 from pipeline.data.order import Cursor
+from pipeline.data.reader import read_shard
 from pipeline.data.samples import read_samples
 from pipeline.data.show import draw_samples
 from pipeline.data.stream import StreamConfig, TrainStream
@@ -360,3 +361,14 @@ def test_whole_shards_have_no_faults(drawn_shards: Path) -> None:
         assert verdict.faults == ()
         assert sum(seen) == images
         seen.clear()
+
+
+@pytest.mark.parametrize("size", [-512, 2**63, 10**7])
+def test_a_tar_that_lies_about_a_size_is_refused_at_once(size: int) -> None:
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("000000000001.jpg")
+        info.pax_headers = {"size": str(size)}
+        tar.addfile(info)
+    with pytest.raises(ValueError, match=rf"x\.tar does not read as a tar after 0 images: .*{size}"):
+        list(read_shard(io.BytesIO(held.getvalue()), "x.tar", (1,)))

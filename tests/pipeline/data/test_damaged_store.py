@@ -51,7 +51,8 @@ class Store:
         """As S3 lists train2017/, with the empty object by which consoles mark a folder."""
         sizes = {"": 0, **{path.name: path.stat().st_size for path in sorted(self.folder.iterdir())}}
         objects = (f"<Contents><Key>train2017/{k}</Key><Size>{v}</Size></Contents>" for k, v in sizes.items())
-        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{''.join(objects)}</ListBucketResult>".encode()
+        head = "<Name>bucket</Name><IsTruncated>false</IsTruncated>"
+        return f"<ListBucketResult>{head}{''.join(objects)}</ListBucketResult>".encode()
 
     def checksum(self, path: str) -> str:
         """The CRC that the store keeps of an object, as its header says it."""
@@ -98,6 +99,7 @@ def store(drawn_shards: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store
             status, body, sent = store.answer(self.path, start)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("ETag", "as it lies there")
             if store.mood == "rotten" and "list-type" not in self.path:
                 self.send_header("x-amz-checksum-crc32", store.checksum(self.path))
             self.end_headers()

@@ -216,7 +216,7 @@ def test_a_store_that_stops_in_the_middle_is_an_error(monkeypatch: pytest.Monkey
                 except OSError:
                     return
                 connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+                connection.sendall(b"HTTP/1.1 200 OK\r\nETag: x\r\nContent-Length: 100\r\n\r\n")
                 connection.close()
 
         threading.Thread(target=answer, daemon=True).start()

@@ -11,20 +11,20 @@ import pytest
 
 from pipeline.storage import s3, store, web
 
-PORTAL = (200, {"Content-Type": "text/html"}, b"<html>please log in</html>")
-NOTHING = (200, {}, b"")
-GOOD = (200, {"ETag": '"1"'}, b"good")
-CREATED = (200, {"ETag": '"1"'}, b"")
-TAKEN = (412, {}, b"<Error><Code>PreconditionFailed</Code></Error>")
-BAD_DIGEST = (400, {}, b"<Error><Code>BadDigest</Code></Error>")
-FLIPPED = (200, {"ETag": '"1"', "x-amz-checksum-crc32": "AAAAAA=="}, b"goad")
-EMPTY = (200, {}, b"<ListBucketResult><Name>bucket</Name><KeyCount>0</KeyCount></ListBucketResult>")
-LISTED = (
+Answer = tuple[int, dict[str, str], bytes]
+PORTAL: Answer = (200, {"Content-Type": "text/html"}, b"<html>please log in</html>")
+NOTHING: Answer = (200, {}, b"")
+GOOD: Answer = (200, {"ETag": '"1"'}, b"good")
+CREATED: Answer = (200, {"ETag": '"1"'}, b"")
+TAKEN: Answer = (412, {}, b"<Error><Code>PreconditionFailed</Code></Error>")
+BAD_DIGEST: Answer = (400, {}, b"<Error><Code>BadDigest</Code></Error>")
+FLIPPED: Answer = (200, {"ETag": '"1"', "x-amz-checksum-crc32": "AAAAAA=="}, b"goad")
+EMPTY: Answer = (200, {}, b"<ListBucketResult><Name>bucket</Name><KeyCount>0</KeyCount></ListBucketResult>")
+LISTED: Answer = (
     200,
     {},
     b"<ListBucketResult><Name>bucket</Name><Contents><Key>run/a</Key><Size>3</Size></Contents></ListBucketResult>",
 )
-Answer = tuple[int, dict[str, str], bytes]
 
 
 @dataclass

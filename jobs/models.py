@@ -1,10 +1,14 @@
 """`lhrnet models`: the registered versions, and how the champion changed."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.arguments import OwnConfigFile, read_config, split_arguments
+
+if TYPE_CHECKING:
+    from pipeline.release.registry import AliasMove, Version
 
 
 def models(
@@ -25,9 +29,6 @@ def models(
     import json
     from dataclasses import asdict
 
-    from rich.console import Console
-    from rich.table import Table
-
     from pipeline.release.registry import Registry
     from pipeline.tracking.mlflow_run import connect
 
@@ -37,17 +38,21 @@ def models(
     versions = registry.versions()
     history = registry.history() if versions else []
     if as_json:
-        print(
-            json.dumps(
-                {"versions": [asdict(v) for v in versions], "history": [asdict(e) for e in history]}, default=str
-            )
-        )
-        return
+        tree = {"versions": [asdict(v) for v in versions], "history": [asdict(move) for move in history]}
+        print(json.dumps(tree, default=str))
+    else:
+        _print(registry.model, versions, history)
+
+
+def _print(model: str, versions: "Sequence[Version]", history: "Sequence[AliasMove]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console(highlight=False)
     if not versions:
-        console.print(f"{config.gate.model} has no versions: `lhrnet promote` makes the first")
+        console.print(f"{model} has no versions: `lhrnet promote` makes the first")
         return
-    table = Table(title=config.gate.model)
+    table = Table(title=model)
     for column in ("version", "alias", "AP", "params", "macs", "ms", "decision"):
         table.add_column(column, no_wrap=True)
     for version in versions:
@@ -64,14 +69,10 @@ def models(
     console.print(table)
     for version in versions:
         tags = version.tags
-        made = (
-            f"{version.created:%Y-%m-%d %H:%M}, scored {tags.get('protocol', 'not yet')} at {tags.get('size', '?')} px"
-        )
+        scored = f"scored {tags.get('protocol', 'not yet')} at {tags.get('size', '?')} px"
         reason = tags.get("decision_reason", "no decision yet")
-        console.print(f"version {version.number} ({made}): {reason}", soft_wrap=True, markup=False)
-    for entry in history:
-        console.print(
-            f"{entry.at[:19]} {entry.action}: {entry.old or 'none'} -> {entry.new} by {entry.by} {entry.reason}",
-            soft_wrap=True,
-            markup=False,
-        )
+        line = f"version {version.number} ({version.created:%Y-%m-%d %H:%M}, {scored}): {reason}"
+        console.print(line, soft_wrap=True, markup=False)
+    for move in history:
+        line = f"{move.at[:19]} {move.action}: {move.old or 'none'} -> {move.new} by {move.by} {move.reason}"
+        console.print(line, soft_wrap=True, markup=False)

@@ -41,8 +41,7 @@ class AugmentConfig:
     saturation: float = 0.0
     """Saturation changes by at most this, as a share; -1 would be grey."""
     count_outside: bool = False
-    """Whether the loss counts where the input shows no image, so that nobody is found there; the reference leaves it
-    out."""
+    """Whether the loss counts outside of the image, so that the network finds nobody there; the reference does not."""
     reduced_decode: bool = True
     """Decode a JPEG at 1/2 or 1/4 of its size where the warp shrinks it by more."""
 

@@ -15,11 +15,8 @@ from pipeline.data.augment import AugmentConfig
 from pipeline.data.index import Images, read_index
 from pipeline.data.loader import BatchSlices, LoaderTask
 from pipeline.data.order import Cursor, Order, check_divisible
-from pipeline.data.samples import Sample, read_samples
 from pipeline.storage import store
 from pipeline.storage.cache import node_cache
-
-__all__ = ["Batch", "Cursor", "Sample", "StreamConfig", "TrainStream", "read_samples"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +24,20 @@ class StreamConfig:
     """How shards are read."""
 
     lanes: int = field(default=16, metadata={"order": True})
-    """Rows that an epoch is cut into. Ranks x loader workers must divide it; keep it for a run's whole life."""
+    """Interleaved sequences that an epoch is divided into. A multiple of ranks x loader workers, and the same for a
+    run's whole life."""
     loader_workers: int = field(default=1, metadata={"result": False})
-    """Processes a rank that read, decode and warp; 0: in the training process itself."""
+    """Processes per rank that read, decode and warp; 0: in the training process itself."""
     window: int = field(default=128, metadata={"order": True})
-    """Images over which a lane is shuffled, on top of the order of the shards. A lane holds at most this many."""
+    """Images over which a lane is shuffled, on top of the order of the shards. A lane buffers at most this many."""
     images: Images = field(default="labelled", metadata={"order": True})
     """Train on images with a labelled keypoint, with any person annotated, or all."""
     on_damage: Literal["fail", "skip"] = "fail"
-    """What a shard that is missing, cut or changed does: end the run, or leave its images' places empty and count."""
+    """When a shard is missing, truncated or changed: end the run, or leave its images' slots empty and count them."""
     cache: str = field(default="", metadata={"result": False})
-    """A folder on each node that keeps shards read from afar; empty: none are kept."""
+    """A folder on each node that keeps remote shards; empty: none are kept."""
     cache_gb: float = field(default=20.0, metadata={"result": False})
-    """The cache holds at most this, in 10^9 bytes; the shards longest unused go first."""
+    """Size limit of the cache in 10^9 bytes; the least recently used shards are removed first."""
     prefetch: int = field(default=2, metadata={"result": False})
     """Batches that each loader worker prepares ahead."""
 
@@ -62,7 +60,7 @@ class Batch:
     mask: torch.Tensor
     """(B, S/2, S/2) uint8, 1 where the loss counts."""
     image_ids: torch.Tensor
-    """(B,) int64; -1 where a damaged shard left the place empty (black image, no joints, mask 0)."""
+    """(B,) int64; -1 where a damaged shard left the slot empty (black image, no joints, mask 0)."""
     cursor: Cursor
     """Where the stream stands after this batch."""
 

@@ -25,7 +25,7 @@ class GateConfig:
     model: str = "lightweight-hrnet"
     """Name of the registered model."""
     min_ap: float = 0.0
-    """At least this AP has every model that is served, the first too."""
+    """A model with a lower AP is not served, not even the first."""
     min_gain: float = 0.001
     """The challenger's AP must exceed the champion's by at least this."""
     confidence: float = 0.9
@@ -37,7 +37,7 @@ class GateConfig:
     max_params: int | None = None
     """At most this many parameters; empty: no limit."""
     max_macs: int | None = None
-    """At most this many multiply-accumulates for one look at an image of the scored size; empty: no limit."""
+    """At most this many multiply-accumulates for one forward pass of an image of the scored size; empty: no limit."""
     max_latency_ms: float | None = None
     """At most this many milliseconds an image, network and decoding, on the device that scored both. Empty: any."""
     max_keypoint_loss: float = 0.05

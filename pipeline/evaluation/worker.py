@@ -29,7 +29,7 @@ class EvaluateConfig:
     """How a checkpoint is tested. All but `workers` and the reserved resources may change digits of the figures."""
 
     protocol: ProtocolName = "plain"
-    """`plain`: one look at an image; `flip`: also mirrored; `multi-scale`: mirrored, at half, full and double size."""
+    """`plain`: one pass; `flip`: also mirrored; `multi-scale`: mirrored, at half, full and double size."""
     size: int | None = None
     """Short side of the input in pixels; empty: the network's own."""
     workers: int = field(default=0, metadata={"result": False})
@@ -41,13 +41,13 @@ class EvaluateConfig:
     device: Literal["auto", "cpu", "cuda"] = field(default="auto", metadata={"result": False})
     """`auto` takes a GPU where the worker has one."""
     threads: int = field(default=1, metadata={"result": False})
-    """Threads a worker computes with."""
+    """Threads that a worker computes with."""
     batch: int = 8
     """At most this many images are passed through the network at once."""
     window: int = 64
     """Consecutive images of a shard that are sorted by size into batches."""
     pictures: int = field(default=8, metadata={"result": False})
-    """Images, spread over the split, that are drawn with the people found in them."""
+    """Images, evenly spaced over the split, that are drawn with the people found in them."""
 
     def __post_init__(self) -> None:
         """Check ranges.

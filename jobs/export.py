@@ -21,7 +21,7 @@ def export(
     score: Annotated[
         str | None, typer.Option(help="Shards of a validation split: prints AP, and with --int8 what it costs.")
     ] = None,
-    score_images: Annotated[int, typer.Option(help="Only the first so many images of it; 0: all.", min=0)] = 0,
+    score_images: Annotated[int, typer.Option(help="Only this many of its first images; 0: all.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write a network as ONNX: any batch and size, RGB bytes in, heatmaps and tags out, checked against torch.

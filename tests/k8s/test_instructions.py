@@ -81,30 +81,6 @@ def test_secrets_that_are_not_filled_in_are_refused_and_none_is_printed(
     assert complaint in done.stderr
 
 
-def test_the_pages_command_for_the_development_cluster_is_one_that_lhrnet_takes(
-    rendered: dict[str, list[Document]],
-) -> None:
-    from pipeline.config.tree import load
-
-    page = (ROOT / "k8s" / "README.md").read_text().replace("\\\n", " ")
-    found = re.search(r"ray job submit --working-dir \. -- lhrnet train -c (\S+) '(\$LHRNET_SETTINGS)'(.*)", page)
-    assert found
-    documents = rendered["gpu-spot"]
-    [dev] = of_kind(documents, "RayCluster")
-    [head] = dev["spec"]["headGroupSpec"]["template"]["spec"]["containers"]
-    [train] = [job for job in of_kind(documents, "RayJob") if job["metadata"]["name"] == "train"]
-    [submitter] = train["spec"]["submitterPodTemplate"]["spec"]["containers"]
-    assert head["env"] == submitter["env"]
-    maps = {item["metadata"]["name"]: item["data"] for item in of_kind(documents, "ConfigMap")}
-    env = {key: value for name, data in maps.items() if name.startswith("lhrnet-") for key, value in data.items()}
-    env |= {"LHRNET_BUCKET": "acme"}
-    words = re.sub(r"\$\((\w+)\)", lambda name: env[name[1]], head["env"][0]["value"]).split() + found[3].split()
-    config = load(str(ROOT / found[1]), words)
-    assert config.name == "try"
-    assert config.storage == "s3://acme/runs"
-    assert config.data.train.startswith("s3://acme/")
-
-
 @pytest.mark.parametrize(
     ("overlay_name", "mlflow"),
     [("gpu-ondemand", "mlflow"), ("gpu-spot", "mlflow"), ("gpu-mixed", "mlflow"), ("local-cpu", "local-mlflow")],

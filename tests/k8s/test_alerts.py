@@ -1,5 +1,6 @@
 """The alerts fire on what they are for, and on nothing else: figures as Ray serves them, judged by promtool."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 RULES = Path(__file__).resolve().parents[2] / "k8s" / "components" / "monitoring" / "rules.yaml"
 
 
-def series(name: str, values: str, **labels: str) -> dict[str, str]:
+def series(name: str, values: str, /, **labels: str) -> dict[str, str]:
     told = ",".join(f'{key}="{value}"' for key, value in labels.items())
     return {"series": f"{name}{{{told}}}", "values": values}
 
@@ -22,12 +23,13 @@ def clock(minutes: int) -> str:
 
 
 def alerts(tmp_path: Path, given: list[dict[str, str]], *, at: str) -> set[tuple[str, str]]:
-    """Alerts that fire at a time, each with its run or its Ray cluster."""
+    """Alerts that fire at a time, each with its run, its Ray cluster or its job."""
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed; it comes with Prometheus")
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(yaml.safe_load(RULES.read_text())["spec"]))
     fired: set[tuple[str, str]] = set()
-    for name in ("LhrnetNoProgress", "LhrnetDataStarvation", "LhrnetRepeatedRestarts"):
+    names = {rule["alert"] for group in yaml.safe_load(RULES.read_text())["spec"]["groups"] for rule in group["rules"]}
+    for name in sorted(names):
         # promtool says what fired only where something else was expected
         wrong: dict[str, Any] = {"exp_labels": {"nobody": "has"}}
         test = {
@@ -46,8 +48,8 @@ def alerts(tmp_path: Path, given: list[dict[str, str]], *, at: str) -> set[tuple
         said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
         got = (said.stdout + said.stderr).partition("got:")[2]
         assert got, said.stdout + said.stderr
-        for label in ("run", "ray_cluster"):
-            for part in got.split(f'{label}="')[1:]:
+        for label in ("run", "ray_cluster", "name"):
+            for part in re.split(rf'\b{label}="', got)[1:]:
                 fired.add((name, part.partition('"')[0]))
     return fired
 
@@ -80,3 +82,25 @@ def test_attempts_are_counted_though_each_is_another_worker(tmp_path: Path) -> N
     given.append(series("ray_lhrnet_started_seconds", "0x90", run="strong", WorkerId="s"))
     assert alerts(tmp_path, given, at="50m") == {("LhrnetRepeatedRestarts", "weak")}
     assert alerts(tmp_path, given, at="25m") == set()
+
+
+def job(name: str, status: str, values: str) -> dict[str, str]:
+    """A job as KubeRay's operator tells of it."""
+    labels = {"namespace": "lhrnet", "name": name, "deployment_status": status}
+    return series("kuberay_job_deployment_status", values, **labels)
+
+
+def test_a_failed_job_and_a_head_that_is_gone_are_told_though_their_own_figures_are_gone_too(tmp_path: Path) -> None:
+    given = [
+        job("train", "Running", "1x120"),
+        series("ray_lhrnet_progress_seconds", "0+60x30 stale", run="coco", ray_cluster="train-abcde"),
+        series("ray_node_mem_total", "1x30 stale", ray_cluster="train-abcde"),
+        job("evaluate", "Running", "1x40 stale"),
+        job("evaluate", "Failed", "_x40 1x80"),
+        job("submit", "Running", "1x120"),
+        series("ray_node_mem_total", "1x120", ray_cluster="submit-abcde"),
+        job("promote", "Complete", "1x120"),
+        job("shard", "Suspended", "1x120"),
+    ]
+    assert alerts(tmp_path, given, at="35m") == {("LhrnetHeadLost", "evaluate")}
+    assert alerts(tmp_path, given, at="60m") == {("LhrnetHeadLost", "train"), ("LhrnetJobFailed", "evaluate")}

@@ -95,7 +95,7 @@ def test_mlflow_keeps_artifacts_in_the_bucket_and_at_the_endpoint_of_the_runs(
     assert server["AWS_DEFAULT_REGION"] == env["AWS_DEFAULT_REGION"]
 
 
-def test_one_token_opens_every_dashboard_and_researchers_may_read_no_other_secret(overlay: list[Document]) -> None:
+def test_one_token_opens_every_dashboard_and_researchers_may_get_no_other_secret(overlay: list[Document]) -> None:
     for where, cluster in ray_clusters(overlay):
         assert cluster["authOptions"] == {"mode": "token", "secretName": "lhrnet-ray"}, where
     [role] = of_kind(overlay, "Role")
@@ -107,6 +107,8 @@ def test_one_token_opens_every_dashboard_and_researchers_may_read_no_other_secre
     }
     assert may["", "secrets"]["resourceNames"] == ["lhrnet-ray"]
     assert may["", "secrets"]["verbs"] == ["get"]
+    # kubectl asks by WebSocket (get) first
+    assert set(may["", "pods/portforward"]["verbs"]) == {"get", "create"}
     # kubectl logs job/train; kubectl apply of a job with the settings it names
     assert "get" in may["batch", "jobs"]["verbs"]
     assert "get" in may["", "pods/log"]["verbs"]
@@ -146,3 +148,37 @@ def test_every_add_on_states_its_exact_version_and_the_command_that_installs_it(
     head = "\n".join(line for line in file.read_text().splitlines() if line.startswith("#"))
     [installed] = re.findall(r"helm install .+? --version v?(\d+\.\d+\.\d+)", head.replace("\\\n#", ""))
     assert len(re.findall(rf"\bv?{re.escape(installed)}\b", head)) >= 2
+
+
+def test_discovery_driver_and_device_plugin_come_onto_the_nodes_of_every_pool() -> None:
+    """Without them a node of the project's own pools never has a GPU to give, and is paid for."""
+    addons = ROOT / "infra" / "addons"
+    values = yaml.safe_load((addons / "nvidia-values.yaml").read_text())
+    for tolerated in (values["daemonsets"]["tolerations"], values["node-feature-discovery"]["worker"]["tolerations"]):
+        for pool in yaml.safe_load_all((addons / "karpenter-nodepools.yaml").read_text()):
+            for taint in pool["spec"]["template"]["spec"]["taints"]:
+                assert {"key": taint["key"], "operator": "Exists", "effect": taint["effect"]} in tolerated
+
+
+def test_a_lost_head_has_time_to_come_back() -> None:
+    values = yaml.safe_load((ROOT / "infra" / "addons" / "kuberay-values.yaml").read_text())
+    env = {variable["name"]: variable["value"] for variable in values["env"]}
+    assert int(env["RAYJOB_STATUS_CHECK_TIMEOUT_SECONDS"]) >= 1800
+    # the chart has a limit of a tenth of a CPU, which Helm keeps unless it is taken away by name
+    assert values["resources"]["limits"]["cpu"] is None
+
+
+def test_kueue_lets_a_job_go_whose_pods_do_not_all_come_and_its_objects_are_of_todays_version(
+    changed: Callable[..., list[Document]],
+) -> None:
+    values = yaml.safe_load((ROOT / "infra" / "addons" / "kueue-values.yaml").read_text())
+    config = yaml.safe_load(values["managerConfig"]["controllerManagerConfigYaml"])
+    assert config["apiVersion"] == "config.kueue.x-k8s.io/v1beta2"
+    waits = config["waitForPodsReady"]
+    assert "enable" not in waits, "v1beta2 has no such field"
+    documents = changed("gpu-spot", "kueue")
+    for job in of_kind(documents, "RayJob"):
+        # Kueue first, or the operator would take the time as a failed attempt
+        assert float(waits["timeout"].removesuffix("m")) * 60 < job["spec"]["preRunningDeadlineSeconds"]
+    queues = [d["apiVersion"] for d in documents if d["kind"] in ("ResourceFlavor", "ClusterQueue", "LocalQueue")]
+    assert queues == ["kueue.x-k8s.io/v1beta2"] * 3

@@ -19,6 +19,7 @@ WITHOUT_SCHEMA = {
     "LocalQueue",
     "ResourceFlavor",
     "PodMonitor",
+    "ServiceMonitor",
     "PrometheusRule",
 }
 """Kinds of optional add-ons, which nobody here has a schema of."""

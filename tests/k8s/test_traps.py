@@ -41,7 +41,8 @@ def test_a_jobs_cluster_goes_away_by_exactly_one_rule(overlay: list[Document]) -
     for job in jobs(overlay):
         spec = job["spec"]
         assert spec["shutdownAfterJobFinishes"] is True
-        assert spec["ttlSecondsAfterFinished"] <= 600
+        # its GPUs are let go that long after the end, and not before
+        assert spec["ttlSecondsAfterFinished"] <= 60
         assert "deletionStrategy" not in spec, "the CRD accepts both, the operator refuses"
 
 
@@ -135,7 +136,7 @@ def test_spot_comes_first_where_both_kinds_of_nodes_are_used(rendered: dict[str,
             assert groups["gpu-spot"]["priority"] == 10, where
             assert groups["gpu"]["priority"] == 0, where
             assert "spot" in str(groups["gpu-spot"]["template"]["spec"]["nodeSelector"])
-            assert "spot" not in str(groups["gpu"]["template"]["spec"])
+            assert "spot" not in str(groups["gpu"]["template"]["spec"]["nodeSelector"])
     assert mixed == 5
 
 
@@ -162,82 +163,6 @@ def test_clients_name_mlflow_as_its_server_allows(overlay: list[Document], rende
     host = env["MLFLOW_TRACKING_URI"].removeprefix("http://")
     assert host in server["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     assert server["MLFLOW_ARTIFACTS_DESTINATION"].startswith("s3://")
-
-
-WORLD = "0.0.0.0/0"
-LABELS = {
-    "ray": {"ray.io/is-ray-node": "yes"},
-    "head": {"ray.io/node-type": "head"},
-    "submitter": {"ray.io/originated-from-crd": "RayJob"},
-    "mlflow": {"app.kubernetes.io/name": "mlflow"},
-    "postgres": {"app.kubernetes.io/name": "postgres"},
-    "any": {},
-}
-SPACES = {"dns": "kube-system", "store": "object-store", "monitoring": "monitoring", "kuberay-system": "kuberay-system"}
-
-
-def lets(documents: list[Document], direction: str, whose: str, peer: str, port: int | None, namespace: str) -> bool:
-    """Whether a policy for the pods of `whose` has a rule for this peer and port; None: every port."""
-    entries = {"ingress": "from", "egress": "to"}
-    for policy in documents:
-        if policy["kind"] != "NetworkPolicy" or policy["metadata"]["namespace"] != namespace:
-            continue
-        if policy["spec"]["podSelector"].get("matchLabels", {}) != LABELS[whose]:
-            continue
-        assert direction.capitalize() in policy["spec"]["policyTypes"] or direction not in policy["spec"]
-        for rule in policy["spec"].get(direction, []):
-            ports = {entry["port"] for entry in rule.get("ports", [])}
-            if (port in ports) if port else not ports:
-                for entry in rule[entries[direction]]:
-                    space = set(entry.get("namespaceSelector", {}).get("matchLabels", {}).values())
-                    pod = entry.get("podSelector", {}).get("matchLabels")
-                    if (
-                        entry.get("ipBlock") == {"cidr": peer}
-                        or (peer in LABELS and pod == LABELS[peer])
-                        or SPACES.get(peer, "") in space
-                    ):
-                        return True
-    return False
-
-
-@pytest.mark.parametrize(
-    ("direction", "whose", "peer", "port"),
-    [
-        ("ingress", "head", "submitter", 8265),
-        ("ingress", "ray", "monitoring", 8080),
-        ("ingress", "head", "kuberay-system", 8265),
-        ("ingress", "ray", "ray", None),
-        ("egress", "ray", "ray", None),
-        ("egress", "any", "dns", 53),
-        ("egress", "submitter", "head", 8265),
-        ("egress", "head", WORLD, 6443),
-        ("egress", "head", WORLD, 443),
-        ("egress", "ray", "mlflow", 5000),
-        ("egress", "ray", "store", 8333),
-        ("egress", "ray", WORLD, 443),
-        ("egress", "ray", WORLD, 80),
-    ],
-)
-def test_the_traffic_that_ray_needs_is_let_through(
-    overlay: list[Document], direction: str, whose: str, peer: str, port: int | None
-) -> None:
-    assert lets(overlay, direction, whose, peer, port, "lhrnet")
-
-
-@pytest.mark.parametrize(
-    ("direction", "whose", "peer", "port"),
-    [
-        ("egress", "mlflow", "dns", 53),
-        ("egress", "mlflow", "postgres", 5432),
-        ("egress", "mlflow", "store", 8333),
-        ("egress", "mlflow", WORLD, 443),
-        ("ingress", "postgres", "mlflow", 5432),
-    ],
-)
-def test_the_traffic_that_mlflow_needs_is_let_through(
-    rendered: dict[str, list[Document]], direction: str, whose: str, peer: str, port: int
-) -> None:
-    assert lets(rendered["mlflow"], direction, whose, peer, port, "mlflow")
 
 
 @pytest.mark.parametrize("name", ["gpu-ondemand", "gpu-spot", "local-cpu"])

@@ -125,13 +125,14 @@ def test_every_secret_and_configmap_that_a_pod_names_is_there_with_its_keys(
                     if kind in source:
                         wanted.append((known, source[kind]["name"], None))
             for variable in container.get("env", []):
-                if "secretKeyRef" in variable.get("valueFrom", {}):
-                    reference = variable["valueFrom"]["secretKeyRef"]
-                    wanted.append((secrets, reference["name"], reference["key"]))
+                for kind, known in (("secretKeyRef", secrets), ("configMapKeyRef", maps)):
+                    if kind in variable.get("valueFrom", {}):
+                        reference = variable["valueFrom"][kind]
+                        wanted.append((known, reference["name"], reference["key"]))
         for volume in template["spec"].get("volumes", []):
             if "secret" in volume:
                 wanted.append((secrets, volume["secret"]["secretName"], None))
-            if "configMap" in volume:
+            if "configMap" in volume and not volume["configMap"].get("optional"):
                 wanted.append((maps, volume["configMap"]["name"], None))
         for known, name, key in wanted:
             assert (namespace, name) in known, f"{where} names {name}"
@@ -194,6 +195,31 @@ def test_shared_memory_is_memory_and_fits_into_the_limit(overlay: list[Document]
         assert {"name": "dshm", "mountPath": "/dev/shm"} in container["volumeMounts"], where
         limit = gigabytes(container["resources"]["limits"]["memory"])
         assert gigabytes(volume["emptyDir"]["sizeLimit"]) <= limit / 2, where
+
+
+def test_rays_object_store_lies_in_shared_memory_and_not_on_the_disk(overlay: list[Document]) -> None:
+    """By Ray's own rules; what does not fit into /dev/shm goes to /tmp, with a warning that nobody reads."""
+    import ray._common.utils as system
+    from ray._private import services, utils
+
+    rays = [(where, template) for _, where, template in pods(overlay) if where.startswith("Ray")]
+    for where, template in rays:
+        if where.endswith("/submitter"):
+            continue
+        [volume] = [volume for volume in template["spec"]["volumes"] if volume["name"] == "dshm"]
+        limits = template["spec"]["containers"][0]["resources"]["limits"]
+        memory = int(gigabytes(limits["memory"]) * 2**30)
+        shared = int(gigabytes(volume["emptyDir"]["sizeLimit"]) * 2**30)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(utils, "get_shared_memory_bytes", lambda shared=shared: shared)
+            patch.setattr(system, "get_system_memory", lambda *_, memory=memory: memory)
+            store = utils.resolve_object_store_memory(memory)
+            assert services.determine_plasma_store_config(store, "/tmp")[0] == "/dev/shm", where
+
+
+def test_a_drain_takes_mlflow_along_and_waits_for_the_database_alone(rendered: dict[str, list[Document]]) -> None:
+    budgets = of_kind(rendered["mlflow"], "PodDisruptionBudget")
+    assert [budget["metadata"]["name"] for budget in budgets if budget["spec"]["maxUnavailable"] == 0] == ["postgres"]
 
 
 def test_workers_have_a_cache_and_time_to_save(overlay: list[Document]) -> None:
@@ -314,8 +340,24 @@ def test_the_trials_of_a_search_fit_the_pods_of_its_job(rendered: dict[str, list
 def test_a_managed_database_takes_the_small_ones_place(changed: Callable[..., list[Document]]) -> None:
     documents = changed("../mlflow", "managed-postgres")
     assert not of_kind(documents, "StatefulSet")
-    [service] = [item for item in of_kind(documents, "Service") if item["metadata"]["name"] == "postgres"]
-    assert service["spec"] == {"type": "ExternalName", "externalName": "postgres.example.com"}
+    assert not [item for item in of_kind(documents, "Service") if item["metadata"]["name"] == "postgres"]
+    # verify-full compares the server's certificate with the name that was asked for: the real one
+    [env] = [item["data"] for item in of_kind(documents, "ConfigMap") if "PGHOST" in item["data"]]
+    assert env["PGHOST"] == "postgres.example.com"
+    assert env["PGSSLMODE"] == "verify-full"
+    [server] = of_kind(documents, "Deployment")
+    for container in containers(server["spec"]["template"]):
+        variables = {variable["name"]: variable for variable in container["env"]}
+        assert variables["PGHOST"]["valueFrom"]["configMapKeyRef"]["key"] == "PGHOST"
+        assert variables["PGSSLMODE"]["valueFrom"]["configMapKeyRef"]["key"] == "PGSSLMODE"
+        root = Path(variables["PGSSLROOTCERT"]["value"])
+        [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "postgres-ca"]
+        assert (mount["mountPath"], root.name) == (str(root.parent), "ca.pem")
+        assert "ca.pem" in (ROOT / "k8s/components/managed-postgres/kustomization.yaml").read_text()
+        # an address with a host of its own would win over PGHOST
+        assert variables["MLFLOW_BACKEND_STORE_URI"]["value"] == "postgresql+psycopg2:///mlflow"
+    [auth] = [item["data"] for item in of_kind(documents, "ConfigMap") if "basic_auth.ini" in item["data"]]
+    assert "database_uri = postgresql+psycopg2:///mlflow_auth\n" in auth["basic_auth.ini"]
     policies = {item["metadata"]["name"]: item["spec"] for item in of_kind(documents, "NetworkPolicy")}
     assert "postgres" not in policies
     [rule] = policies["managed-postgres"]["egress"]

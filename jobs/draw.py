@@ -11,7 +11,7 @@ def draw(
     train: Annotated[int, typer.Option(help="Training images.")] = 8000,
     val: Annotated[int, typer.Option(help="Validation images.")] = 200,
     test: Annotated[int, typer.Option(help="Test images, written without annotations.")] = 50,
-    size: Annotated[int, typer.Option(help="Pixels of the long side, 64 to 1024.")] = 192,
+    size: Annotated[int, typer.Option(help="Pixels of the long side.", min=64, max=1024)] = 192,
     seed: Annotated[int, typer.Option(help="The same seed draws the same folder, byte for byte.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Processes that draw [one a core].")] = None,
 ) -> None:

@@ -3,6 +3,10 @@
 `ROOMS` says who may import whom. `tests/test_layout.py` holds the code to it, docs/architecture.md draws it.
 """
 
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
 ROOMS: dict[str, tuple[str, ...]] = {
     "storage": (),
     "scenes": (),
@@ -23,3 +27,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
 
 `config` composes the tree of all settings; what stands below it knows its own section alone.
 """
+
+SECTION = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+"""How pydantic checks a section of the config: a dataclass beside the code that it sets."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A setting that runs from 0 to 1."""

@@ -1,6 +1,7 @@
 """The reference of every setting as Markdown, made from the config's own classes: `lhrnet config --reference`.
 
-A section's text is its class's docstring, a key's text the string below the field, so that nothing is written twice.
+A section's text is its class's docstring, a key's text the string below the field and its range what pydantic checks,
+so that nothing is written twice.
 """
 
 import ast
@@ -9,13 +10,15 @@ import inspect
 import json
 import textwrap
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 from pydantic.fields import FieldInfo
 
 from pipeline.config.tree import Config
 from pipeline.evaluation.markdown import markdown_table
 
+BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 HEAD = """# Configuration
 
 Made by `lhrnet config --reference` from the classes that hold the settings; do not edit it by hand.
@@ -47,7 +50,7 @@ def reference() -> str:
         ValueError: a section or a key is not explained where it is defined.
     """
     top, sections = [], []
-    hints = get_type_hints(Config)
+    hints = get_type_hints(Config, include_extras=True)
     for name, field in Config.model_fields.items():
         section = _section(hints[name])
         if section is None:
@@ -58,17 +61,12 @@ def reference() -> str:
 
 
 def _chapter(name: str, section: type, *, required: bool) -> list[str]:
-    explained, hints = _explained(section), get_type_hints(section)
+    hints = get_type_hints(section, include_extras=True)
     keys = [
-        Key(
-            f"{name}.{field.name}",
-            _kind(hints[field.name]),
-            _default(field),
-            _said(explained.get(field.name), f"{name}.{field.name}"),
-        )
-        for field in dataclasses.fields(section)
+        Key(f"{name}.{key}", _kind(hints[key]), _default(field), _said(field.description, f"{name}.{key}"))
+        for key, field in _fields(section).items()
     ]
-    text = _flow(_said(section.__doc__, name)) + (" Required." if required else "")
+    text = _said(section.__doc__, name) + (" Required." if required else "")
     return ["", f"## {name}\n", f"{text}\n", _table(keys)]
 
 
@@ -82,8 +80,21 @@ def _section(kind: Any) -> type | None:
     return found[0] if found else None
 
 
+def _fields(section: Any) -> dict[str, FieldInfo]:
+    """What pydantic knows of each field, and the string below it.
+
+    The dataclasses of `lhrnet`, which knows no pydantic, are made pydantic's here, their strings read from the source.
+    """
+    if is_pydantic_dataclass(section):
+        return dict(section.__pydantic_fields__)
+    fields: dict[str, FieldInfo] = dict(dataclass(frozen=True, kw_only=True)(section).__pydantic_fields__)
+    for name, text in _explained(section).items():
+        fields[name].description = text
+    return fields
+
+
 def _explained(section: type) -> dict[str, str]:
-    """The string below each field."""
+    """The string below each field, by its name."""
     body = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
     assert isinstance(body, ast.ClassDef)
     texts = {}
@@ -91,14 +102,14 @@ def _explained(section: type) -> dict[str, str]:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(below, ast.Expr):
             value = below.value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                texts[node.target.id] = _flow(value.value)
+                texts[node.target.id] = value.value
     return texts
 
 
 def _said(text: str | None, name: str) -> str:
     if not text:
         raise ValueError(f"config key {name} is not explained; write a string below it where it is defined")
-    return text
+    return _flow(text)
 
 
 def _flow(text: str) -> str:
@@ -108,6 +119,9 @@ def _flow(text: str) -> str:
 
 def _kind(hint: Any) -> str:
     parts, origin = get_args(hint), get_origin(hint)
+    if origin is Annotated:
+        bounds = [bound for part in parts[1:] for bound in getattr(part, "metadata", [part])]
+        return ", ".join([_kind(parts[0]), *_allowed(bounds)])
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in parts)
     if origin in (tuple, list):
@@ -122,12 +136,16 @@ def _kind(hint: Any) -> str:
     return names.get(hint, getattr(hint, "__name__", str(hint)))
 
 
-def _default(field: "FieldInfo | dataclasses.Field[Any]") -> str:
-    if isinstance(field, FieldInfo):
-        return "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
-    if field.default_factory is not dataclasses.MISSING:
-        return _shown(field.default_factory())
-    return "required" if field.default is dataclasses.MISSING else _shown(field.default)
+def _allowed(bounds: list[Any]) -> list[str]:
+    """The range that bounds leave, in words."""
+    limits = {name: getattr(bound, name) for bound in bounds for name in BOUNDS if hasattr(bound, name)}
+    if {"ge", "le"} == limits.keys():
+        return [f"{limits['ge']} to {limits['le']}"]
+    return [f"{BOUNDS[name]} {limit}" for name, limit in limits.items()]
+
+
+def _default(field: FieldInfo) -> str:
+    return "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
 
 
 def _shown(value: Any) -> str:

@@ -10,9 +10,13 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass as section
 
 from lhrnet.network.spec import CEM
+from pipeline import SECTION
 from pipeline.checkpoints.stored_config import first_key
 
 Setting = Mapping[str, Any]
@@ -44,7 +48,7 @@ class Range:
         return self.low + (self.high - self.low) / math.pi
 
 
-@dataclass(frozen=True, kw_only=True)
+@section(frozen=True, kw_only=True, config=SECTION)
 class SearchConfig:
     """What `lhrnet tune` tries and how. Everything else about a trial is the rest of the config."""
 
@@ -57,28 +61,23 @@ class SearchConfig:
     `optim: {lr: {low: 1.0e-3, high: 1.0e-2, log: true}}`."""
     algorithm: Literal["grid", "random", "optuna"] = "grid"
     """`grid`: every setting; `random`: some of them; `optuna`: each proposed from the figures of those before."""
-    samples: int = 0
+    samples: NonNegativeInt = 0
     """Settings that `random` draws or `optuna` proposes; `grid` tries all there are."""
-    repeats: int = 1
+    repeats: PositiveInt = 1
     """Runs of each setting, with the seeds `seed`, `seed` + 1 and so on: two or more give a spread."""
     asha: bool = False
     """End trials early that are behind at equal progress (ASHA). Needs validations on the way: train.validate_every."""
-    grace: float = 0.2
+    grace: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Part of its run that every trial has before it may be ended early."""
-    reduction: int = 3
+    reduction: Annotated[int, Field(ge=2)] = 3
     """Of so many trials that reach a rung, about one goes on."""
-    max_concurrent: int = 0
+    max_concurrent: NonNegativeInt = 0
     """At most this many trials at once; 0: as many as the cluster has room for when the search starts."""
 
     def __post_init__(self) -> None:
         for key in ("r", "cem"):
             if not getattr(self, key) or len(set(getattr(self, key))) != len(getattr(self, key)):
                 raise ValueError(f"{key} is {list(getattr(self, key))}; allowed: one value or more, each once")
-        for key, least in {"samples": 0, "repeats": 1, "reduction": 2, "max_concurrent": 0}.items():
-            if getattr(self, key) < least:
-                raise ValueError(f"{key} is {getattr(self, key)}; allowed: {least} or more")
-        if not 0 < self.grace < 1:
-            raise ValueError(f"grace is {self.grace}; allowed: above 0 and below 1")
         ranges = [key for key, values in self.space().items() if isinstance(values, Range)]
         if self.algorithm == "grid" and ranges:
             raise ValueError(f"also has a range for {ranges[0]}; allowed with algorithm grid: lists of values")

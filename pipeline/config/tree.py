@@ -14,9 +14,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.config import JsonDict
+from pydantic.dataclasses import dataclass as section
 
 from lhrnet.losses.pose_loss import LossConfig
 from lhrnet.network import ModelConfig
+from pipeline import SECTION
 from pipeline.checkpoints.stored_config import RENAMED, current_key
 from pipeline.config.search_space import SearchConfig
 from pipeline.data.augment import AugmentConfig
@@ -33,7 +35,7 @@ RECIPE: JsonDict = {"recipe": True}
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@section(frozen=True, kw_only=True, config=SECTION)
 class DataConfig:
     """Where the shards lie: one folder a split, each with its `index.json`."""
 

@@ -6,39 +6,42 @@ transform is the reference recipe's: about the image's centre, relative to its s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic.dataclasses import dataclass as section
 
 from lhrnet import geometry
 from lhrnet.coco import FLIP_INDEX, MAX_PEOPLE, K, labelled
+from pipeline import SECTION, Share
 from pipeline.data.decode import JPEG, Image, decode, decode_ignored
 
 ONES: Final = np.ones((64, 64), np.uint8)
 """Stands in for an all-ones image of any size: scaled to it, and warped at OpenCV's precision of 1/1024 pixel."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section(frozen=True, kw_only=True, config=SECTION)
 class AugmentConfig:
     """How a training image is changed at random."""
 
-    min_scale: float = 0.75
+    min_scale: PositiveFloat = 0.75
     """At least this part of the image's short side fills the input: below 1 the image is enlarged."""
-    max_scale: float = 1.5
+    max_scale: PositiveFloat = 1.5
     """At most this part of the short side fills the input: above 1 the image is shrunk and its surroundings shown."""
-    rotation: float = 30.0
+    rotation: Annotated[float, Field(ge=0, le=180)] = 30.0
     """Degrees to either side."""
-    translation: float = 40.0
+    translation: NonNegativeFloat = 40.0
     """Pixels to either side where the part that fills the input is 200 pixels wide (the reference's unit)."""
-    flip: float = 0.5
+    flip: Share = 0.5
     """Share of images that are mirrored."""
-    brightness: float = 0.0
+    brightness: Share = 0.0
     """Brightness changes by at most this, as a share of full brightness."""
-    contrast: float = 0.0
+    contrast: Share = 0.0
     """Contrast changes by at most this, as a share."""
-    saturation: float = 0.0
+    saturation: Share = 0.0
     """Saturation changes by at most this, as a share; -1 would be grey."""
     count_outside: bool = False
     """Whether the loss counts outside of the image, so that the network finds nobody there; the reference does not."""
@@ -46,15 +49,8 @@ class AugmentConfig:
     """Decode a JPEG at 1/2 or 1/4 of its size where the warp shrinks it by more."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_scale <= self.max_scale:
-            raise ValueError(f"min_scale {self.min_scale}, max_scale {self.max_scale}: allowed: 0 < min <= max")
-        if not 0 <= self.rotation <= 180:
-            raise ValueError(f"rotation is {self.rotation}; allowed: 0 to 180 degrees")
-        if self.translation < 0:
-            raise ValueError(f"translation is {self.translation}; allowed: 0 or more")
-        for key in ("flip", "brightness", "contrast", "saturation"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ValueError(f"{key} is {getattr(self, key)}; allowed: 0 to 1")
+        if self.min_scale > self.max_scale:
+            raise ValueError(f"min_scale is {self.min_scale}; allowed: at most max_scale ({self.max_scale})")
 
 
 NONE = AugmentConfig(min_scale=1, max_scale=1, rotation=0, translation=0, flip=0)

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass as section
 from torch.utils.data import DataLoader
 
+from pipeline import SECTION
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.index import Images, read_index
 from pipeline.data.loader import BatchSlices, LoaderTask
@@ -19,16 +22,16 @@ from pipeline.storage import store
 from pipeline.storage.cache import node_cache
 
 
-@dataclass(frozen=True, kw_only=True)
+@section(frozen=True, kw_only=True, config=SECTION)
 class StreamConfig:
     """How shards are read."""
 
-    lanes: int = field(default=16, metadata={"order": True})
+    lanes: PositiveInt = field(default=16, metadata={"order": True})
     """Interleaved sequences that an epoch is divided into. A multiple of ranks x loader workers, and the same for a
     run's whole life."""
-    loader_workers: int = field(default=1, metadata={"result": False})
+    loader_workers: NonNegativeInt = field(default=1, metadata={"result": False})
     """Processes per rank that read, decode and warp; 0: in the training process itself."""
-    window: int = field(default=128, metadata={"order": True})
+    window: PositiveInt = field(default=128, metadata={"order": True})
     """Images over which a lane is shuffled, on top of the order of the shards. A lane buffers at most this many."""
     images: Images = field(default="labelled", metadata={"order": True})
     """Train on images with a labelled keypoint, with any person annotated, or all."""
@@ -36,17 +39,10 @@ class StreamConfig:
     """When a shard is missing, truncated or changed: end the run, or leave its images' slots empty and count them."""
     cache: str = field(default="", metadata={"result": False})
     """A folder on each node that keeps remote shards; empty: none are kept."""
-    cache_gb: float = field(default=20.0, metadata={"result": False})
+    cache_gb: PositiveFloat = field(default=20.0, metadata={"result": False})
     """Size limit of the cache in 10^9 bytes; the least recently used shards are removed first."""
-    prefetch: int = field(default=2, metadata={"result": False})
+    prefetch: PositiveInt = field(default=2, metadata={"result": False})
     """Batches that each loader worker prepares ahead."""
-
-    def __post_init__(self) -> None:
-        for key, least in {"lanes": 1, "loader_workers": 0, "window": 1, "prefetch": 1}.items():
-            if getattr(self, key) < least:
-                raise ValueError(f"{key} is {getattr(self, key)}; allowed: {least} or more")
-        if self.cache_gb <= 0:
-            raise ValueError(f"cache_gb is {self.cache_gb}; allowed: above 0")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,13 @@ and stores every `Decision`, accepted or refused.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass as section
 
 from lhrnet.metrics.matching import Difference
+from pipeline import SECTION, Share
 from pipeline.evaluation.markdown import markdown_table
 
 SIZES = ("ap_medium", "ap_large")
@@ -18,51 +22,32 @@ SHOWN = 3
 """Classes named in a sentence; the tables have all of them."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section(frozen=True, kw_only=True, config=SECTION)
 class GateConfig:
     """What a challenger must show before it is served. AP and similarities run from 0 to 1."""
 
-    model: str = "lightweight-hrnet"
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = "lightweight-hrnet"
     """Name of the registered model."""
-    min_ap: float = 0.0
+    min_ap: Share = 0.0
     """A model with a lower AP is not served, not even the first."""
-    min_gain: float = 0.001
+    min_gain: Share = 0.001
     """The challenger's AP must exceed the champion's by at least this."""
-    confidence: float = 0.9
+    confidence: Share = 0.9
     """The challenger gains at least `min_gain` in at least this share of bootstrap resamples of the images."""
-    resamples: int = 1000
+    resamples: Annotated[int, Field(ge=100)] = 1000
     """Bootstrap resamples of the images."""
     seed: int = 0
     """Seed of the bootstrap."""
-    max_params: int | None = None
+    max_params: PositiveInt | None = None
     """At most this many parameters; empty: no limit."""
-    max_macs: int | None = None
+    max_macs: PositiveInt | None = None
     """At most this many multiply-accumulates for one forward pass of an image of the scored size; empty: no limit."""
-    max_latency_ms: float | None = None
+    max_latency_ms: PositiveFloat | None = None
     """At most this many milliseconds an image, network and decoding, on the device that scored both. Empty: any."""
-    max_keypoint_loss: float = 0.05
+    max_keypoint_loss: Share = 0.05
     """Any keypoint's mean similarity (OKS of that keypoint alone) may fall by at most this."""
-    max_size_loss: float = 0.03
+    max_size_loss: Share = 0.03
     """The AP of medium or of large people may fall by at most this."""
-
-    def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            ValueError: A setting is out of range; the message names key, value and what is allowed.
-        """
-        for key in ("min_ap", "min_gain", "confidence", "max_keypoint_loss", "max_size_loss"):
-            value = getattr(self, key)
-            if not 0 <= value <= 1:
-                raise ValueError(f"{key} is {value}: it must lie in 0..1")
-        for key in ("max_params", "max_macs", "max_latency_ms"):
-            value = getattr(self, key)
-            if value is not None and value <= 0:
-                raise ValueError(f"{key} is {value}: it must be above 0, or null for no ceiling")
-        if self.resamples < 100:
-            raise ValueError(f"resamples is {self.resamples}: fewer than 100 say little; use 1000")
-        if not self.model or not self.model.replace("-", "").replace("_", "").isalnum():
-            raise ValueError(f"model is {self.model!r}: use letters, digits, '-' and '_'")
 
 
 @dataclass(frozen=True, kw_only=True)

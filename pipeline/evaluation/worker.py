@@ -7,14 +7,16 @@ import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass as section
 from torch import Tensor, nn
 
-from lhrnet.inference import PROTOCOLS
 from lhrnet.predictor import Predictor, Timings
+from pipeline import SECTION
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
 from pipeline.data.decode import Image
 from pipeline.data.index import ShardIndex
@@ -24,47 +26,30 @@ from pipeline.evaluation.detect import Detections, detect, grouping_threads
 ProtocolName = Literal["plain", "flip", "multi-scale"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@section(frozen=True, kw_only=True, config=SECTION)
 class EvaluateConfig:
     """How a checkpoint is tested. All but `workers` and the reserved resources may change digits of the figures."""
 
     protocol: ProtocolName = "plain"
     """`plain`: one pass; `flip`: also mirrored; `multi-scale`: mirrored, at half, full and double size."""
-    size: int | None = None
+    size: Annotated[int, Field(ge=64)] | None = None
     """Short side of the input in pixels; empty: the network's own."""
-    workers: int = field(default=0, metadata={"result": False})
+    workers: NonNegativeInt = field(default=0, metadata={"result": False})
     """At most this many Ray actors predict side by side, as the cluster has room; 0: in this process, without Ray."""
-    cpus_per_worker: float = field(default=1.0, metadata={"result": False})
+    cpus_per_worker: NonNegativeFloat = field(default=1.0, metadata={"result": False})
     """CPUs that an actor reserves in the cluster."""
-    gpus_per_worker: float = field(default=0.0, metadata={"result": False})
+    gpus_per_worker: NonNegativeFloat = field(default=0.0, metadata={"result": False})
     """GPUs that an actor reserves; a share such as 0.5 puts two actors on one."""
     device: Literal["auto", "cpu", "cuda"] = field(default="auto", metadata={"result": False})
     """`auto` takes a GPU where the worker has one."""
-    threads: int = field(default=1, metadata={"result": False})
+    threads: PositiveInt = field(default=1, metadata={"result": False})
     """Threads that a worker computes with."""
-    batch: int = 8
+    batch: PositiveInt = 8
     """At most this many images are passed through the network at once."""
-    window: int = 64
+    window: PositiveInt = 64
     """Consecutive images of a shard that are sorted by size into batches."""
-    pictures: int = field(default=8, metadata={"result": False})
+    pictures: NonNegativeInt = field(default=8, metadata={"result": False})
     """Images, evenly spaced over the split, that are drawn with the people found in them."""
-
-    def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            ValueError: A setting is out of range; the message names key, value and what is allowed.
-        """
-        if self.protocol not in PROTOCOLS:
-            raise ValueError(f"protocol is {self.protocol!r}; allowed: {', '.join(PROTOCOLS)}")
-        for key, least in {"workers": 0, "threads": 1, "batch": 1, "window": 1, "pictures": 0}.items():
-            if getattr(self, key) < least:
-                raise ValueError(f"{key} is {getattr(self, key)}; allowed: {least} or more")
-        for key in ("cpus_per_worker", "gpus_per_worker"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"{key} is {getattr(self, key)}; allowed: 0 or more")
-        if self.size is not None and self.size < 64:
-            raise ValueError(f"size is {self.size}; allowed: 64 or more, or null for the network's own")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """One scene: people arranged, painted, and annotated from what the finished picture shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass as section
 
 from lhrnet.coco import PERSON, K
+from pipeline import SECTION, Share
 from pipeline.scenes.backgrounds import finish, paint_background, paint_clutter
 from pipeline.scenes.canvas import PARTS, SHOWN_BY, Canvas
 from pipeline.scenes.figure import Figure, Points, pose_figure
@@ -23,54 +25,40 @@ _FEWEST_SEEN: Final = 6
 """A drawn person must show at least this many keypoints; otherwise the scene is arranged anew."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section(frozen=True, kw_only=True, config=SECTION)
 class SceneConfig:
     """What the scenes are like. The defaults are the demo's: learnable in minutes, far from solved by then."""
 
-    size: int = 192
+    size: Annotated[int, Field(ge=64, le=1024)] = 192
     """Pixels of an image's long side, 64 to 1024; the short side is 3/4 to all of it."""
-    people: int = 3
+    people: Annotated[int, Field(ge=1, le=12)] = 3
     """At most this many labelled people in a scene, 1 to 12."""
-    smallest: float = 0.55
+    smallest: Annotated[float, Field(ge=0.1, le=1.5)] = 0.55
     """A labelled person's standing height is at least this, as a fraction of the image's height."""
-    largest: float = 1.0
+    largest: Annotated[float, Field(ge=0.1, le=1.5)] = 1.0
     """Greatest standing height of a labelled person, as a fraction of the image's height; 1.5 at most."""
-    variety: float = 0.7
+    variety: Annotated[float, Field(ge=0, le=2)] = 0.7
     """How far limbs stray from a typical pose: 0 not at all, 1 naturally, 2 at most."""
-    sides: float = 1.0
+    sides: Share = 1.0
     """How much lighter a person's left is than the right, 0 (alike) to 1."""
-    clutter: int = 5
+    clutter: Annotated[int, Field(ge=0, le=100)] = 5
     """At most this many pieces of clutter behind the people."""
-    cut: float = 0.1
+    cut: Share = 0.1
     """Chance that a person is cut by the image's border."""
-    occluder: float = 0.2
+    occluder: Share = 0.2
     """Chance that something stands in front of the people."""
-    crowd: float = 0.06
+    crowd: Share = 0.06
     """Chance of a distant group, annotated as one crowd region."""
-    unlabelled: float = 0.08
+    unlabelled: Share = 0.08
     """Chance of a distant person annotated without keypoints."""
-    empty: float = 0.02
+    empty: Share = 0.02
     """Chance of a scene without anybody."""
-    quality: int = 92
+    quality: Annotated[int, Field(ge=1, le=100)] = 92
     """JPEG quality of the files, 1 to 100."""
 
     def __post_init__(self) -> None:
-        for key, low, high in (
-            ("size", 64, 1024),
-            ("people", 1, 12),
-            ("smallest", 0.1, 1.5),
-            ("largest", 0.1, 1.5),
-            ("variety", 0, 2),
-            ("sides", 0, 1),
-            ("clutter", 0, 100),
-            ("quality", 1, 100),
-            *((name, 0, 1) for name in ("cut", "occluder", "crowd", "unlabelled", "empty")),
-        ):
-            value = getattr(self, key)
-            if not low <= value <= high:
-                raise ValueError(f"{key}={value}: give a number from {low} to {high}")
         if self.smallest > self.largest:
-            raise ValueError(f"smallest={self.smallest} is above largest={self.largest}: give smallest <= largest")
+            raise ValueError(f"smallest is {self.smallest}; allowed: at most largest ({self.largest})")
 
 
 def draw_scene(seed: int | Sequence[int], config: SceneConfig | None = None) -> tuple[Image, list[Annotation]]:

@@ -1,9 +1,11 @@
 """What can be set about tracking. Reading a config takes this file, and so no MLflow."""
 
-from dataclasses import dataclass
+from pydantic.dataclasses import dataclass as section
+
+from pipeline import SECTION
 
 
-@dataclass(frozen=True, kw_only=True)
+@section(frozen=True, kw_only=True, config=SECTION)
 class TrackingConfig:
     """Where runs are tracked."""
 

@@ -2,51 +2,42 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field, NonNegativeFloat
+from pydantic.dataclasses import dataclass as section
 from torch import Tensor, nn
 
+from pipeline import SECTION
 
-@dataclass(frozen=True, kw_only=True)
+
+@section(frozen=True, kw_only=True, config=SECTION)
 class OptimConfig:
     """What turns gradients into weights."""
 
     name: Literal["adam", "adamw"] = "adamw"
     """`adamw` decouples the weight decay from the gradient; `adam` is the reference's."""
-    lr: float = 1e-2
+    lr: Annotated[float, Field(gt=0, le=1)] = 1e-2
     """Highest learning rate, reached at the end of the warm-up."""
-    weight_decay: float = 1e-4
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 1e-4
     """Weight decay, on every parameter."""
     schedule: Literal["cosine", "multistep", "constant"] = "cosine"
     """What follows the warm-up."""
-    warmup: float = 0.1
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of all steps in which the learning rate climbs linearly from lr/25 to lr."""
-    milestones: tuple[float, ...] = (2 / 3, 13 / 15)
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (2 / 3, 13 / 15)
     """`multistep`: shares of all steps at which the rate is multiplied by gamma (here epochs 200 and 260 of 300)."""
-    gamma: float = 0.1
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """`multistep`: the factor at each milestone."""
-    grad_clip: float = 5.0
+    grad_clip: NonNegativeFloat = 5.0
     """The norm of the whole gradient is at most this, larger ones are scaled down to it; 0: no limit."""
-    ema_decay: float = 0.998
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
     """Decay of the moving average of the weights, which is what is evaluated and exported; 0 keeps none."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.lr <= 1:
-            raise ValueError(f"lr is {self.lr}; allowed: above 0, at most 1")
-        if not 0 <= self.weight_decay < 1:
-            raise ValueError(f"weight_decay is {self.weight_decay}; allowed: 0 up to 1")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is {self.warmup}; allowed: a share of all steps, 0 up to 1")
-        if list(self.milestones) != sorted(self.milestones) or not all(0 < share < 1 for share in self.milestones):
-            raise ValueError(f"milestones is {self.milestones}; allowed: rising shares of all steps between 0 and 1")
-        if not 0 < self.gamma <= 1:
-            raise ValueError(f"gamma is {self.gamma}; allowed: above 0, at most 1")
-        if self.grad_clip < 0:
-            raise ValueError(f"grad_clip is {self.grad_clip}; allowed: 0 (off) or a positive norm")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay is {self.ema_decay}; allowed: 0 (off) up to 1")
+        if list(self.milestones) != sorted(self.milestones):
+            raise ValueError(f"milestones is {self.milestones}; allowed: shares of all steps in rising order")
 
 
 def learning_rate(step: int, total: int, config: OptimConfig) -> float:

@@ -3,29 +3,34 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass as section
 
-@dataclass(frozen=True, kw_only=True)
+from pipeline import SECTION
+
+
+@section(frozen=True, kw_only=True, config=SECTION)
 class TrainConfig:
     """The training loop: how many images, on what, how often it looks up from its work."""
 
-    global_batch: int = field(default=16, metadata={"order": True})
+    global_batch: PositiveInt = field(default=16, metadata={"order": True})
     """Images a step over all workers together; the number of workers changes nothing about it."""
-    steps: int | None = None
+    steps: PositiveInt | None = None
     """Length of the run in steps; give either this or epochs."""
-    epochs: float | None = None
+    epochs: PositiveFloat | None = None
     """Length of the run in passes over the training split; give either this or steps. Neither: 1 epoch."""
-    workers: int = 1
+    workers: PositiveInt = 1
     """Processes that train side by side, one device each. Must divide global_batch and the stream's lanes."""
-    min_workers: int | None = field(default=None, metadata={"result": False})
+    min_workers: PositiveInt | None = field(default=None, metadata={"result": False})
     """Elastic: go on with as few as this many workers when nodes are lost, of which as many have work as divide
     global_batch and the lanes. Empty: always exactly `workers`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU where the worker has one."""
-    cpus_per_worker: float = field(default=1.0, metadata={"result": False})
+    cpus_per_worker: PositiveFloat = field(default=1.0, metadata={"result": False})
     """CPUs that a worker reserves in the cluster."""
-    threads: int = field(default=1, metadata={"result": False})
+    threads: NonNegativeInt = field(default=1, metadata={"result": False})
     """Threads a worker computes with; 0 leaves it to torch."""
-    micro_batch: int = 0
+    micro_batch: NonNegativeInt = 0
     """A worker passes at most this many images through the network at once; the rest is accumulated. 0: all of its
     share. Batch norm sees one pass: set this to a divisor of every worker's share, and a run on another number of
     workers is the same."""
@@ -44,23 +49,23 @@ class TrainConfig:
     backbone_from: str = ""
     """URL of a file of PyTorch weights, of a backbone or a whole network of the same form, whose backbone a new run
     starts from: the reference's starts from ImageNet's. Empty: random weights."""
-    max_nonfinite: int = field(default=20, metadata={"result": False})
+    max_nonfinite: PositiveInt = field(default=20, metadata={"result": False})
     """Steps in a row with a loss or gradient that is not finite (each is skipped) after which the run is ended."""
-    max_failures: int = field(default=3, metadata={"result": False})
+    max_failures: NonNegativeInt = field(default=3, metadata={"result": False})
     """How many times lost workers are replaced before the run is ended."""
-    storage_patience: float = field(default=600.0, metadata={"result": False})
+    storage_patience: NonNegativeFloat = field(default=600.0, metadata={"result": False})
     """Seconds that a run waits for a store that went away while it was on."""
-    log_every: int = field(default=10, metadata={"result": False})
+    log_every: PositiveInt = field(default=10, metadata={"result": False})
     """Steps between two rows of metrics."""
-    checkpoint_every: int = field(default=250, metadata={"result": False})
+    checkpoint_every: PositiveInt = field(default=250, metadata={"result": False})
     """Steps between two checkpoints: the most that a failure can cost."""
-    validate_every: float = field(default=1.0, metadata={"result": False})
+    validate_every: NonNegativeFloat = field(default=1.0, metadata={"result": False})
     """Epochs between two validations; 0: only at the end."""
-    validate_images: int = 0
+    validate_images: NonNegativeInt = 0
     """Images a validation scores, the first of the split; 0: all."""
-    pictures: int = field(default=6, metadata={"result": False})
+    pictures: NonNegativeInt = field(default=6, metadata={"result": False})
     """Images of the validation split that every validation draws with people, heatmaps and tags; 0: none."""
-    keep_best: int = field(default=2, metadata={"result": False})
+    keep_best: PositiveInt = field(default=2, metadata={"result": False})
     """Checkpoints kept for their AP, besides the last two."""
 
     def __post_init__(self) -> None:
@@ -70,26 +75,8 @@ class TrainConfig:
             )
         if self.steps is not None and self.epochs is not None:
             raise ValueError(f"steps is {self.steps} and epochs {self.epochs}; allowed: one of the two")
-        for key in ("global_batch", "workers", "max_nonfinite", "log_every", "checkpoint_every", "keep_best"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key} is {getattr(self, key)}; allowed: 1 or more")
-        for key in (
-            "threads",
-            "micro_batch",
-            "validate_every",
-            "validate_images",
-            "pictures",
-            "max_failures",
-            "storage_patience",
-        ):
-            if getattr(self, key) < 0:
-                raise ValueError(f"{key} is {getattr(self, key)}; allowed: 0 or more")
-        for key in ("steps", "epochs", "cpus_per_worker"):
-            value = getattr(self, key)
-            if value is not None and value <= 0:
-                raise ValueError(f"{key} is {value}; allowed: above 0")
-        if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
-            raise ValueError(f"min_workers is {self.min_workers}; allowed: 1 to workers ({self.workers})")
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError(f"min_workers is {self.min_workers}; allowed: at most workers ({self.workers})")
         if self.global_batch % self.workers:
             raise ValueError(f"global_batch is {self.global_batch}; allowed: multiples of workers ({self.workers})")
 

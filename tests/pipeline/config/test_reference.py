@@ -24,7 +24,7 @@ def test_every_key_has_a_row_with_its_default() -> None:
     assert set(rows) == known_keys()
     assert "| required |" in rows["data.train"]
     assert "| `plain`, `flip`, `multi-scale` | `plain` |" in rows["evaluate.protocol"]
-    assert "| whole number, or empty | empty |" in rows["train.steps"]
+    assert "| whole number, above 0, or empty | empty |" in rows["train.steps"]
 
 
 def test_a_key_without_a_text_is_named() -> None:

@@ -25,9 +25,55 @@ def test_a_known_key_in_the_wrong_section_is_pointed_to() -> None:
         parse(LEAST | {"data": {"train": "/t", "val": "/v", "lr": 1}})
 
 
-def test_a_value_out_of_range_is_named_with_what_is_allowed() -> None:
-    with pytest.raises(ValueError, match=r"optim\.lr is -1\.0; allowed: above 0"):
-        parse(LEAST | {"optim": {"lr": -1}})
+@pytest.mark.parametrize(
+    ("item", "allowed"),
+    [
+        ("stream.lanes=0", "greater than 0"),
+        ("stream.loader_workers=-1", "greater than or equal to 0"),
+        ("stream.cache_gb=0", "greater than 0"),
+        ("augment.min_scale=0", "greater than 0"),
+        ("augment.rotation=181", "less than or equal to 180"),
+        ("augment.flip=1.5", "less than or equal to 1"),
+        ("optim.lr=-1", "greater than 0"),
+        ("optim.warmup=1", "less than 1"),
+        ("optim.grad_clip=-1", "greater than or equal to 0"),
+        ("train.workers=0", "greater than 0"),
+        ("train.steps=0", "greater than 0"),
+        ("train.validate_every=-1", "greater than or equal to 0"),
+        ("evaluate.size=32", "greater than or equal to 64"),
+        ("evaluate.cpus_per_worker=-0.5", "greater than or equal to 0"),
+        ("evaluate.protocol=best", "'plain', 'flip' or 'multi-scale'"),
+        ("gate.min_ap=1.5", "less than or equal to 1"),
+        ("gate.max_params=0", "greater than 0"),
+        ("gate.resamples=10", "greater than or equal to 100"),
+        ("search.reduction=1", "greater than or equal to 2"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_key_and_what_is_allowed(item: str, allowed: str) -> None:
+    key, _, value = item.partition("=")
+    with pytest.raises(ValueError, match=rf"^config key {key}: got '?{value}'?; input should be {allowed}$"):
+        parse(override(LEAST, [item]))
+
+
+@pytest.mark.parametrize("name", ["", "a b"])
+def test_the_name_of_a_registered_model_has_letters_digits_and_dashes_alone(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"gate\.model: got '{name}'; string should match pattern"):
+        parse(LEAST | {"gate": {"model": name}})
+
+
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        (["augment.min_scale=2", "augment.max_scale=1"], r"augment\.min_scale is 2\.0; allowed: at most max_scale"),
+        (["optim.milestones=[0.9,0.5]"], r"optim\.milestones is \(0\.9, 0\.5\); allowed: .* rising order"),
+        (["train.workers=2", "train.global_batch=5"], r"train\.global_batch is 5; allowed: multiples of workers \(2\)"),
+        (["train.workers=2", "train.min_workers=3"], r"train\.min_workers is 3; allowed: at most workers \(2\)"),
+        (["train.steps=1", "train.epochs=1"], r"train\.steps is 1 and epochs 1\.0; allowed: one of the two"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_named(items: list[str], says: str) -> None:
+    with pytest.raises(ValueError, match=f"^config key {says}"):
+        parse(override(LEAST, items))
 
 
 @pytest.mark.parametrize(

@@ -280,11 +280,3 @@ def test_maps_that_overflow_are_an_error_and_not_an_empty_result(
     overflowing = dataclasses.replace(checkpoint, weights=large)
     with pytest.raises(ValueError, match="checkpoint x gives maps that are not finite"):
         _predict(overflowing, shards, dataclasses.replace(SMALL, protocol=protocol))
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("protocol", "best"), ("workers", -1), ("batch", 0), ("size", 32), ("cpus_per_worker", -0.5)]
-)
-def test_an_evaluate_setting_out_of_range_is_named_with_its_value(key: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"{key} is {value!r}"):
-        EvaluateConfig(**{key: value})

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.services import BUCKET
+from infra.services import BUCKET, RAY_SETTINGS
 from infra.stack import Stack
 
+# Ray reads this once, when it is imported, and modules that import it are collected before the stack starts
+os.environ["RAY_AUTH_MODE"] = RAY_SETTINGS["RAY_AUTH_MODE"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 SERVERS = ("s3_server", "mlflow_server", "ray_cluster", "stack")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lhrnet.network.exchange import Transitions, exchange
-from lhrnet.network.spec import branch_widths, input_side, tapped_widths
+from lhrnet.network.scaling import branch_widths, input_side, tapped_widths
 
 REPEATS = 9
 SETTINGS = ((1, torch.contiguous_format), (4, torch.channels_last))

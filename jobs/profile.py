@@ -29,16 +29,17 @@ def profile(
 
     from lhrnet.network import ModelConfig
     from lhrnet.network import profile as count
+    from lhrnet.network.catalogue import settings_of
 
     config = ModelConfig(name=model, r=r, cem=cem)  # type: ignore[arg-type]  # checked by ModelConfig
     counted = count(config, _size(size) if size is not None else None)
+    shown = {key: getattr(config, key) for key in ("r", "cem") if key in settings_of(model)}
     if as_json:
-        scale = {"r": r, "cem": cem} if model == "lightweight-hrnet" else {}
-        print(json.dumps({"model": model, **scale, **asdict(counted)}))
+        print(json.dumps({"model": model, **shown, **asdict(counted)}))
         return
     height, width = counted.input_size
-    title = f"{model}, r = {r}, cem {cem}" if model == "lightweight-hrnet" else model
-    table = Table(title=f"{title}, {height}x{width}", show_footer=True)
+    title = ", ".join([model, *(f"{key} = {value}" for key, value in shown.items()), f"{height}x{width}"])
+    table = Table(title=title, show_footer=True)
     table.add_column("part", footer=f"{counted.convolutions} convolutions")
     table.add_column("params", footer=f"{counted.params:,}", justify="right")
     table.add_column("macs", footer=f"{counted.macs:,}", justify="right")

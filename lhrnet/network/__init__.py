@@ -1,11 +1,11 @@
-"""The networks: settings in, module out. Importing this package registers every network by name."""
+"""The networks: from settings to a module of torch."""
 
-from lhrnet.network import efficient, higher, lightweight
+from lhrnet.network.catalogue import names
+from lhrnet.network.config import ModelConfig
 from lhrnet.network.deploy import deploy
 from lhrnet.network.loading import LoadReport, load_backbone
 from lhrnet.network.profile import Part, Profile, profile
-from lhrnet.network.registry import create_model, names
-from lhrnet.network.spec import ModelConfig
+from lhrnet.network.registry import create_model
 from lhrnet.network.stages import PoseNetwork
 
 __all__ = [
@@ -16,9 +16,6 @@ __all__ = [
     "Profile",
     "create_model",
     "deploy",
-    "efficient",
-    "higher",
-    "lightweight",
     "load_backbone",
     "names",
     "profile",

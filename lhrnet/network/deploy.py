@@ -13,9 +13,9 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lhrnet.network.blocks import ConvUnit
+from lhrnet.network.config import CEM
 from lhrnet.network.exchange import FoldedExchange, PlainExchange, channel_plan
 from lhrnet.network.folding import fold
-from lhrnet.network.spec import CEM
 from lhrnet.network.stages import PoseNetwork
 
 Conv = TypeVar("Conv", nn.Conv2d, nn.ConvTranspose2d)

@@ -4,16 +4,15 @@ An EfficientNet feeds each branch at its own resolution; branches 3 and 4 join i
 """
 
 import math
-from functools import partial
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from lhrnet.network.blocks import ConvUnit
+from lhrnet.network.config import ModelConfig
 from lhrnet.network.exchange import Transitions
-from lhrnet.network.registry import Entry, register
-from lhrnet.network.spec import ModelConfig, backbone_widths, branch_widths, input_side, round_width, tapped_widths
+from lhrnet.network.scaling import backbone_widths, branch_widths, round_width, tapped_widths
 from lhrnet.network.stages import PoseNetwork, StageSpec
 
 _ROWS: Final = ((1, 1, 1, 3), (6, 2, 2, 3), (6, 2, 2, 5), (6, 3, 2, 3), (6, 3, 1, 5), (6, 4, 2, 5), (6, 1, 1, 3))
@@ -112,11 +111,3 @@ def build(config: ModelConfig, r: int) -> PoseNetwork:
         ],
         head_blocks=2,
     )
-
-
-def _side(config: ModelConfig, r: int) -> int:
-    return input_side(r)
-
-
-for _r in _MODULES:
-    register(f"efficienthrnet-h{_r}", Entry(build=partial(build, r=_r), side=partial(_side, r=_r), tags_at_half=False))

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lhrnet.network.blocks import ConvUnit
-from lhrnet.network.folding import fold_for, runs
+from lhrnet.network.config import CEM, ExchangeForm
+from lhrnet.network.folding import channel_runs, fold_for
 from lhrnet.network.gathering import gather
-from lhrnet.network.spec import CEM, ExchangeForm, tapped_widths
+from lhrnet.network.scaling import tapped_widths
 
 _PAPER_ORDER: Final = (2, 1, 3, 0)
 """Sources in the order A3, A2, A4, A1, so that the two fine branches, fed first, get what lies far from them."""
@@ -93,7 +94,7 @@ class FoldedExchange(Transitions):
 
     def __init__(self, inputs: Sequence[int], outputs: Sequence[int], cem: CEM) -> None:
         super().__init__(inputs, outputs)
-        self.plan = tuple(runs(row) for row in channel_plan(inputs, cem))
+        self.plan = tuple(channel_runs(row) for row in channel_plan(inputs, cem))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         traded = []

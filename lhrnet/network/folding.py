@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 
-class Run(NamedTuple):
+class ChannelRun(NamedTuple):
     """Channels first, first + step, ... of one source that stand side by side in A'_n."""
 
     source: int
@@ -31,25 +31,25 @@ class Run(NamedTuple):
         return slice(self.first, self.first + self.step * (self.length - 1) + 1, self.step)
 
 
-Plan = tuple[tuple[Run, ...], ...]
+Plan = tuple[tuple[ChannelRun, ...], ...]
 """The runs of A'_1..A'_4."""
 
 
-def runs(row: Sequence[tuple[int, int]]) -> tuple[Run, ...]:
+def channel_runs(row: Sequence[tuple[int, int]]) -> tuple[ChannelRun, ...]:
     """Group the channels of A'_n, given as (source, channel), into as few runs as their order allows."""
-    found: list[Run] = []
+    found: list[ChannelRun] = []
     for source, channel in row:
         last = found[-1] if found else None
         if last and last.source == source and last.length == 1 and channel > last.first:
-            found[-1] = Run(source, last.first, channel - last.first, 2)
+            found[-1] = ChannelRun(source, last.first, channel - last.first, 2)
         elif last and last.source == source and channel == last.first + last.step * last.length:
             found[-1] = last._replace(length=last.length + 1)
         else:
-            found.append(Run(source, channel, 1, 1))
+            found.append(ChannelRun(source, channel, 1, 1))
     return tuple(found)
 
 
-def has_far(n: int, row: Sequence[Run]) -> bool:
+def has_far(n: int, row: Sequence[ChannelRun]) -> bool:
     """Whether branch n reads anything from finer maps than its own."""
     return any(run.source < n for run in row)
 
@@ -66,9 +66,9 @@ def flatten(plan: Plan) -> list[int]:
 
 def unflatten(numbers: Sequence[int], branches: int) -> Plan:
     """The inverse of `flatten`."""
-    rows: list[list[Run]] = [[] for _ in range(branches)]
+    rows: list[list[ChannelRun]] = [[] for _ in range(branches)]
     for at in range(0, len(numbers), 5):
-        rows[numbers[at]].append(Run(*numbers[at + 1 : at + 5]))
+        rows[numbers[at]].append(ChannelRun(*numbers[at + 1 : at + 5]))
     return tuple(tuple(row) for row in rows)
 
 
@@ -78,7 +78,7 @@ def fold(weight: Tensor) -> Tensor:
     return torch.cat([weight[..., :1], weight[..., 1:2] + weight[..., 2:]], dim=3)
 
 
-def fold_for(n: int, row: tuple[Run, ...], weight: Tensor) -> tuple[Tensor, Tensor]:
+def fold_for(n: int, row: tuple[ChannelRun, ...], weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weights (O, C, 2, 2) of branch n's near and (O, C', 1, 1) of its far convolution from its 3x3 weights, n > 0."""
     near, far = _fold(weight, flatten((row,)), n)
     return near, far

@@ -1,12 +1,9 @@
 """HigherHRNet-W32 and -W48 (Cheng and others, CVPR 2020): HRNet's branches, grown one from the other."""
 
-from functools import partial
-
 from torch import Tensor, nn
 
 from lhrnet.network.blocks import Bottleneck, ConvUnit
-from lhrnet.network.registry import Entry, register
-from lhrnet.network.spec import ModelConfig
+from lhrnet.network.config import ModelConfig
 from lhrnet.network.stages import PoseNetwork, StageSpec
 
 
@@ -46,15 +43,4 @@ def build(config: ModelConfig, width: int) -> PoseNetwork:
             StageSpec(widths=widths, modules=3, blocks=4, grow=True, outputs=1),
         ],
         head_blocks=4,
-    )
-
-
-def _side(config: ModelConfig, side: int) -> int:
-    return side
-
-
-for _width, _pixels in ((32, 512), (48, 640)):
-    register(
-        f"higherhrnet-w{_width}",
-        Entry(build=partial(build, width=_width), side=partial(_side, side=_pixels), tags_at_half=False),
     )

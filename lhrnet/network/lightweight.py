@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 
 from lhrnet.network.blocks import ConvUnit, LiteConv
+from lhrnet.network.config import ModelConfig
 from lhrnet.network.exchange import exchange
-from lhrnet.network.registry import Entry, register
-from lhrnet.network.spec import ModelConfig, backbone_widths, branch_widths, input_side, tapped_widths
+from lhrnet.network.scaling import backbone_widths, branch_widths, tapped_widths
 from lhrnet.network.stages import PoseNetwork, StageSpec
 
 
@@ -44,6 +44,3 @@ def build(config: ModelConfig) -> PoseNetwork:
         ],
         head_blocks=2,
     )
-
-
-register("lightweight-hrnet", Entry(build=build, side=lambda config: input_side(config.r), tags_at_half=True))

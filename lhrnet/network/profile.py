@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lhrnet.network.catalogue import settings_of
+from lhrnet.network.config import ModelConfig, check_size
 from lhrnet.network.registry import create_model
-from lhrnet.network.spec import ModelConfig, check_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +55,10 @@ def profile(config: ModelConfig, size: tuple[int, int] | None = None) -> Profile
     """
     height, width = size or (config.side, config.side)
     check_size(height, width)
+    if "exchange" in settings_of(config.name):
+        config = dataclasses.replace(config, exchange="plain")
     with torch.device("meta"):
-        network = create_model(dataclasses.replace(config, exchange="plain"))
+        network = create_model(config)
         image = torch.zeros(1, 3, height, width)
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for name, parameter in network.named_parameters():

@@ -1,60 +1,21 @@
-"""The networks by name. A network is one short module that registers a function from its settings to its parts."""
+"""The networks by name: each is one module with a function from its settings to a `PoseNetwork`."""
 
-from __future__ import annotations
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from lhrnet.network import efficient, higher, lightweight
+from lhrnet.network.config import ModelConfig
+from lhrnet.network.scaling import MAX_R, MIN_R
+from lhrnet.network.stages import PoseNetwork
 
-if TYPE_CHECKING:
-    from lhrnet.network.spec import ModelConfig
-    from lhrnet.network.stages import PoseNetwork
-
-Build = Callable[["ModelConfig"], "PoseNetwork"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What the registry knows about a network without building it."""
-
-    build: Build
-    """Makes the network; weights are initialised afterwards, by `create_model`."""
-
-    side: Callable[[ModelConfig], int]
-    """Side of the square input in pixels that the network was published with."""
-
-    tags_at_half: bool
-    """Whether its published half-resolution output has tag maps."""
-
-
-_ENTRIES: dict[str, Entry] = {}
-
-
-def register(name: str, entry: Entry) -> None:
-    """Make a network available by name.
-
-    Raises:
-        ValueError: the name is taken.
-    """
-    if name in _ENTRIES:
-        raise ValueError(f"a network named {name!r} is registered already")
-    _ENTRIES[name] = entry
-
-
-def names() -> list[str]:
-    """Names of all networks, sorted."""
-    return sorted(_ENTRIES)
-
-
-def entry(name: str) -> Entry:
-    """What is known about the network of this name.
-
-    Raises:
-        ValueError: no such network.
-    """
-    if name not in _ENTRIES:
-        raise ValueError(f"no network is named {name!r}; choose one of {', '.join(names())}")
-    return _ENTRIES[name]
+BUILDERS: Final[Mapping[str, Callable[[ModelConfig], PoseNetwork]]] = {
+    "lightweight-hrnet": lightweight.build,
+    "higherhrnet-w32": partial(higher.build, width=32),
+    "higherhrnet-w48": partial(higher.build, width=48),
+    **{f"efficienthrnet-h{r}": partial(efficient.build, r=r) for r in range(MIN_R, MAX_R + 1)},
+}
+"""Functions that build the networks of the catalogue; `create_model` initialises the weights afterwards."""
 
 
 def create_model(config: ModelConfig) -> PoseNetwork:
@@ -62,8 +23,8 @@ def create_model(config: ModelConfig) -> PoseNetwork:
 
     Its forward takes normalised float images (B, 3, H, W), H and W multiples of 32, and returns maps at
     (B, 34, H/4, W/4) and (B, 34 or 17, H/2, W/2): channels 0 to 16 are heatmaps, 17 to 33 tags.
-    The network remembers its settings as `network.config`.
+    The network keeps its settings as `network.config`.
     """
-    network = entry(config.name).build(config)
+    network = BUILDERS[config.name](config)
     network.initialise()
     return network

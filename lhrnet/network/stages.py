@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lhrnet.coco import K
 from lhrnet.network.blocks import BasicBlock, ConvUnit
-from lhrnet.network.spec import ModelConfig, check_size
+from lhrnet.network.config import ModelConfig, check_size
 
 
 @dataclass(frozen=True, kw_only=True)

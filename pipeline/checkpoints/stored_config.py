@@ -5,7 +5,9 @@ one asks `current` first. A person who writes an old name is told the new one (`
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
+
+from lhrnet.network.catalogue import Setting, names, settings_of
 
 RENAMED: Mapping[str, str | None] = {
     "augment.scale_min": "augment.min_scale",
@@ -27,12 +29,22 @@ TRIED = "search.also"
 
 
 def current(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a stored config with today's names. What it lacks stays lacking, unknown keys stay."""
+    """A copy of a stored config with today's names. What it lacks stays lacking, unknown keys stay.
+
+    Settings that earlier versions ignored, because the network has no such setting, are left out.
+    """
     result = _copy(tree)
+    _leave_out_ignored_settings(result.get("model"))
     for old, new in RENAMED.items():
         for above in ("", f"{TRIED}."):
             _move(result, above + old, None if new is None else above + new)
     return result
+
+
+def current_model(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a section `model` that was stored alone."""
+    section: dict[str, Any] = current({"model": model})["model"]
+    return section
 
 
 def current_key(key: str) -> str | None:
@@ -53,6 +65,13 @@ def first_key(key: str) -> str:
         if key == new:
             key = old
     return key
+
+
+def _leave_out_ignored_settings(model: Any) -> None:
+    """Take what the network has not out of a section `model`; of an unknown network nothing is known."""
+    if isinstance(model, dict) and model.get("name") in names():
+        for key in set(get_args(Setting)) - set(settings_of(model["name"])):
+            model.pop(key, None)
 
 
 def _move(tree: dict[str, Any], old: str, new: str | None) -> None:

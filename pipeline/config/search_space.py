@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as section
 
-from lhrnet.network.spec import CEM
+from lhrnet.network.config import CEM
 from pipeline import SECTION
 from pipeline.checkpoints.stored_config import first_key
 

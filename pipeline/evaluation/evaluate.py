@@ -10,8 +10,8 @@ from lhrnet.geometry import input_size
 from lhrnet.inference import PROTOCOLS
 from lhrnet.metrics.coco_eval import Scores, score
 from lhrnet.metrics.matching import Matches, match
+from lhrnet.network.config import ModelConfig
 from lhrnet.network.profile import Profile, profile
-from lhrnet.network.spec import ModelConfig
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.data.index import ShardIndex, index_bytes, read_index, truth
 from pipeline.evaluation.gate import Measurements

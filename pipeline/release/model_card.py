@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lhrnet.metrics.matching import Matches, by_crowding
+from lhrnet.network.catalogue import settings_of
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.config.marks import keys_marked
 from pipeline.evaluation.evaluate import Evaluation
@@ -28,11 +29,12 @@ def render(
         Markdown.
     """
     config, network = checkpoint.config, checkpoint.model
-    scale = f", r = {network.r}, channel exchange {network.cem}" if network.name == "lightweight-hrnet" else ""
+    words = {"r": "r =", "cem": "channel exchange"}
+    own = [f"{text} {getattr(network, key)}" for key, text in words.items() if key in settings_of(network.name)]
     scores = evaluation.scores.as_dict()
     return template("release/model_card.md.j2").render(
         model=model,
-        network=network.name + scale,
+        network=", ".join([network.name, *own]),
         checkpoint=checkpoint,
         evaluation=evaluation,
         data=evaluation.data,

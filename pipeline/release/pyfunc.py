@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from lhrnet.coco import KEYPOINTS
+from lhrnet.network.config import ModelConfig
 from lhrnet.network.registry import create_model
-from lhrnet.network.spec import ModelConfig
 from lhrnet.person import Person
 from lhrnet.predictor import Predictor
 

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lhrnet.network import ModelConfig
-from lhrnet.network.spec import input_side
 from pipeline.config.search_space import Setting
 from pipeline.config.tree import Config
 from pipeline.data.index import read_index
@@ -128,7 +127,7 @@ def _costs(config: Config, records: Sequence[TrialRecord], cuda: bool, stay: Cal
     return {
         name: Cost.of(
             counts[name],
-            native=model.side == size == input_side(model.r),
+            native=model.side == size == model.native_side,
             latency_ms=measured[model, size].ms,
             device=measured[model, size].device,
         )

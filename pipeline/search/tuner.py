@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from lhrnet.network.catalogue import names, settings_of
 from pipeline.checkpoints.stored_config import current
 from pipeline.cluster.capacity import DRIVER_CPUS, cluster_nodes, trials_at_once
 from pipeline.cluster.lease import Lease
@@ -130,8 +131,9 @@ def check_search(config: Config) -> list[Trial]:
         ValueError: as `search`.
         FileNotFoundError: as `search`.
     """
-    if config.model.name != "lightweight-hrnet":
-        raise ValueError(f"model.name is {config.model.name}; only lightweight-hrnet has an r and a CEM to search over")
+    if not {"r", "cem"} <= set(settings_of(config.model.name)):
+        fit = ", ".join(name for name in names() if {"r", "cem"} <= set(settings_of(name)))
+        raise ValueError(f"model.name is {config.model.name}, which has no r and no CEM to search over; allowed: {fit}")
     index = read_index(config.data.train)
     read_index(config.data.val)
     proposed = config.search.algorithm == "optuna"

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lhrnet.coco import K
 from lhrnet.inference import PixelNetwork
-from lhrnet.network.spec import ModelConfig, check_size
+from lhrnet.network.config import ModelConfig, check_size
+from pipeline.checkpoints.stored_config import current_model
 from pipeline.storage import store
 
 METADATA = "lightweight-hrnet"
@@ -57,6 +58,8 @@ class Card:
         if not isinstance(tree, dict) or tree.get("format") != FORMAT:
             found = tree.get("format") if isinstance(tree, dict) else None
             raise ValueError(f"its metadata has format {found!r}; this version reads {FORMAT}")
+        if isinstance(tree.get("model"), dict):
+            tree["model"] = current_model(tree["model"])
         return TypeAdapter(cls).validate_python(tree)
 
 

@@ -16,8 +16,8 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
 from jobs.cli import app
+from lhrnet.network.config import ModelConfig
 from lhrnet.network.registry import create_model
-from lhrnet.network.spec import ModelConfig
 from pipeline.checkpoints import checkpoint as checkpoints
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.config.tree import load

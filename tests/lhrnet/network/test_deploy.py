@@ -6,9 +6,13 @@ from torch import nn
 
 from lhrnet.network import ModelConfig, PoseNetwork, create_model, deploy
 
-CASES = [ModelConfig(name=name, r=-4) for name in ("lightweight-hrnet", "efficienthrnet-h-4", "higherhrnet-w32")] + [
-    ModelConfig(r=-4, cem=cem, exchange=form)  # type: ignore[arg-type]
-    for cem, form in (("none", "plain"), ("full", "plain"), ("half", "folded"))
+CASES = [
+    ModelConfig(r=-4),
+    ModelConfig(name="efficienthrnet-h-4"),
+    ModelConfig(name="higherhrnet-w32"),
+    ModelConfig(r=-4, cem="none", exchange="plain"),
+    ModelConfig(r=-4, cem="full", exchange="plain"),
+    ModelConfig(r=-4, cem="half"),
 ]
 
 

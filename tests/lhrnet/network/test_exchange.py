@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from lhrnet.network.config import CEM
 from lhrnet.network.exchange import channel_plan, channels_taken, exchange
-from lhrnet.network.spec import CEM, branch_widths, tapped_widths
+from lhrnet.network.scaling import branch_widths, tapped_widths
 
 TABLES = {
     (-2, "full"): [[6, 8, 10, 0], [0, 0, 14, 18], [6, 8, 24, 58], [12, 16, 48, 188]],

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from lhrnet.network.config import CEM
 from lhrnet.network.exchange import channel_plan
-from lhrnet.network.folding import Run, _fold, flatten, fold, runs, unflatten
-from lhrnet.network.spec import CEM, tapped_widths
+from lhrnet.network.folding import ChannelRun, _fold, channel_runs, flatten, fold, unflatten
+from lhrnet.network.scaling import tapped_widths
 
 EXCHANGES = [cem for cem in get_args(CEM) if cem != "none"]
 
@@ -21,19 +22,19 @@ def test_folding_adds_up_taps_that_read_the_same_pixel() -> None:
 def test_runs_tell_the_same_order_in_fewer_words() -> None:
     for cem in EXCHANGES:
         for row in channel_plan(tapped_widths(0), cem):
-            found = runs(row)
+            found = channel_runs(row)
             assert [(run.source, c) for run in found for c in range(400)[run.channels]] == row
             assert len(found) < 14
 
 
 def test_a_plan_survives_as_plain_numbers() -> None:
-    plan = tuple(runs(row) for row in channel_plan(tapped_widths(-2), "half-reordered"))
+    plan = tuple(channel_runs(row) for row in channel_plan(tapped_widths(-2), "half-reordered"))
     assert unflatten(flatten(plan), 4) == plan
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_folding_is_an_operator_that_compiler_and_autograd_understand(layout: torch.memory_format) -> None:
-    row = (Run(0, 1, 4, 2), Run(3, 0, 1, 3), Run(1, 2, 1, 1), Run(2, 0, 1, 2))
+    row = (ChannelRun(0, 1, 4, 2), ChannelRun(3, 0, 1, 3), ChannelRun(1, 2, 1, 1), ChannelRun(2, 0, 1, 2))
     weight = torch.randn(3, 8, 3, 3, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(_fold, (weight, flatten((row,)), 2), test_utils=checks)
@@ -45,6 +46,6 @@ def test_folding_is_an_operator_that_compiler_and_autograd_understand(layout: to
 
 
 def test_a_branch_without_far_sources_has_no_far_weights() -> None:
-    near, far = _fold(torch.randn(3, 4, 3, 3), flatten(((Run(1, 0, 1, 4),),)), 1)
+    near, far = _fold(torch.randn(3, 4, 3, 3), flatten(((ChannelRun(1, 0, 1, 4),),)), 1)
     assert near.shape == (3, 4, 2, 2)
     assert far.shape == (3, 0, 1, 1)

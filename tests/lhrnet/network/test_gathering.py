@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 from lhrnet.network.exchange import channel_plan
-from lhrnet.network.folding import Plan, Run, flatten, runs
+from lhrnet.network.folding import ChannelRun, Plan, channel_runs, flatten
 from lhrnet.network.gathering import _gather, gather
 
 WIDTHS = (8, 8, 16, 32)
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")
-PLAN: Plan = tuple(runs(row) for row in channel_plan(WIDTHS, "half-reordered"))
+PLAN: Plan = tuple(channel_runs(row) for row in channel_plan(WIDTHS, "half-reordered"))
 
 
 def maps(layout: torch.memory_format = torch.contiguous_format) -> list[Tensor]:
@@ -40,7 +40,11 @@ def test_channels_last_maps_give_channels_last_buffers_and_gradients() -> None:
 
 def test_near_and_far_hold_what_a_convolution_of_stride_four_reads() -> None:
     fine, middle, coarse = (torch.arange(float((64 >> n) ** 2)).view(1, 1, 64 >> n, 64 >> n) for n in range(3))
-    plan: Plan = ((Run(1, 0, 1, 1),), (Run(2, 0, 1, 1),), (Run(0, 0, 1, 1), Run(1, 0, 1, 1), Run(2, 0, 1, 1)))
+    plan: Plan = (
+        (ChannelRun(1, 0, 1, 1),),
+        (ChannelRun(2, 0, 1, 1),),
+        (ChannelRun(0, 0, 1, 1), ChannelRun(1, 0, 1, 1), ChannelRun(2, 0, 1, 1)),
+    )
     (up, nothing), (twice, none), (own, far) = gather(plan, [fine, middle, coarse])
     assert nothing is None
     assert none is None

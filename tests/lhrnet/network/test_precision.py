@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lhrnet.network import ModelConfig, PoseNetwork, create_model, names
-from lhrnet.network.spec import ExchangeForm
+from lhrnet.network.catalogue import settings_of
+from lhrnet.network.config import ExchangeForm
 
 LIGHT = [name for name in names() if name != "higherhrnet-w48"]
 
@@ -16,7 +17,8 @@ LIGHT = [name for name in names() if name != "higherhrnet-w48"]
 def network_of(name: str = "lightweight-hrnet", exchange: ExchangeForm = "folded") -> PoseNetwork:
     """In eval mode with batch norm statistics as after some training, so that signals keep their size."""
     torch.manual_seed(0)
-    network = create_model(ModelConfig(name=name, r=-4, exchange=exchange))
+    own = "r" in settings_of(name)
+    network = create_model(ModelConfig(name=name, r=-4, exchange=exchange) if own else ModelConfig(name=name))
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None

@@ -3,7 +3,7 @@
 import pytest
 
 from lhrnet.network import ModelConfig, create_model, profile
-from lhrnet.network.spec import CEM
+from lhrnet.network.config import CEM
 
 LIGHTWEIGHT = {
     0: (13_191_044, 13_897_302_016, 15_558_246_400),

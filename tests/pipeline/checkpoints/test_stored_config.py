@@ -1,11 +1,14 @@
 """A stored config is read in the names of its time; a person who writes one of those is told today's."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.checkpoints import stored_config
-from pipeline.checkpoints.stored_config import RENAMED, current, current_key, first_key
+from pipeline.checkpoints.checkpoint import Checkpoint, load, read_config, save
+from pipeline.checkpoints.stored_config import RENAMED, current, current_key, current_model, first_key
 from pipeline.config import tree as config_tree
 from pipeline.config.tree import known_keys, override, parse
 
@@ -64,3 +67,23 @@ def test_every_new_name_is_a_key_and_no_old_one_is(old: str) -> None:
     assert current_key(old) in {*known_keys(), None}
     with pytest.raises(ValueError, match=rf"config key {old} is (now {current_key(old)}|gone)"):
         parse(override(WHOLE, [f"{old}=1"]))
+
+
+IGNORED = {"name": "higherhrnet-w32", "r": -4, "cem": "none", "exchange": "plain", "input_size": 256}
+"""As earlier versions stored it, which read neither r nor cem nor exchange for this network."""
+
+
+def test_settings_that_the_network_ignored_are_refused_of_a_person_and_read_from_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"config key model\.r=-4 .*higherhrnet-w32 has no such setting; leave r out"):
+        parse(WHOLE | {"model": IGNORED})
+    save(Checkpoint(url="", step=1, config=WHOLE | {"model": IGNORED}, weights={}), str(tmp_path))
+    model = load(str(tmp_path)).model
+    assert (model.name, model.side, model.r, model.cem, model.exchange) == (
+        "higherhrnet-w32", 256, -2, "half-reordered", "folded",
+    )  # fmt: skip
+    assert parse(read_config(str(tmp_path))).model == model
+
+
+@pytest.mark.parametrize("section", [{"name": "lightweight-hrnet", "r": -4}, {"name": "no such", "r": -4}, {"r": -1}])
+def test_settings_that_the_network_has_or_may_have_stay(section: dict[str, Any]) -> None:
+    assert current_model(section) == section

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from lhrnet.metrics.coco_eval import score
+from lhrnet.network.config import ModelConfig
 from lhrnet.network.registry import create_model
-from lhrnet.network.spec import ModelConfig
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.data.index import Shard, ShardIndex, read_index, truth
 from pipeline.evaluation import predictions

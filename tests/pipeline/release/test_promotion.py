@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from lhrnet.metrics.coco_eval import score
+from lhrnet.network.config import ModelConfig
 from lhrnet.network.profile import Profile
 from lhrnet.network.registry import create_model
-from lhrnet.network.spec import ModelConfig
 from pipeline.checkpoints import checkpoint as checkpoints
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.config.tree import Config, parse

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from infra.stack import Stack
+from lhrnet.network.config import ModelConfig
 from lhrnet.network.registry import create_model
-from lhrnet.network.spec import ModelConfig
 from pipeline.checkpoints import checkpoint as checkpoints
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.config.tree import Config, parse

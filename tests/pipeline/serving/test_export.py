@@ -1,6 +1,7 @@
 """An exported network computes what torch does, at any size, and says of itself all that its users need."""
 
 import dataclasses
+import json
 from itertools import chain
 from pathlib import Path
 
@@ -83,6 +84,15 @@ def test_every_kind_of_network_is_exported(config: ModelConfig) -> None:
             wanted = form(pixels)
         for mine, theirs in zip(exported(pixels), wanted, strict=True):
             torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_a_file_with_settings_that_its_network_ignored_is_read() -> None:
+    from pipeline.serving.onnx_network import Card, describe
+
+    card = describe(ModelConfig(name="efficienthrnet-h-4"), size=64, precision="fp32", step=1, sha256="")
+    tree = json.loads(card.to_json())
+    tree["model"] |= {"r": -4, "cem": "none"}
+    assert Card.from_json(json.dumps(tree)) == card
 
 
 def export_form(form: PixelForm) -> OnnxNetwork:

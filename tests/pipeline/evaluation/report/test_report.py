@@ -16,9 +16,9 @@ import torch
 
 from lhrnet.coco import KEYPOINTS
 from lhrnet.metrics.coco_eval import score
+from lhrnet.network.config import ModelConfig
 from lhrnet.network.profile import profile
 from lhrnet.network.registry import create_model
-from lhrnet.network.spec import ModelConfig
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.data.index import read_index, truth
 from pipeline.evaluation.evaluate import Evaluation, describe_data, describe_protocol

@@ -3,7 +3,8 @@
 import pytest
 
 from lhrnet.network import ModelConfig
-from lhrnet.network.spec import backbone_widths, branch_widths, check_size, input_side, tapped_widths
+from lhrnet.network.config import check_size
+from lhrnet.network.scaling import backbone_widths, branch_widths, input_side, tapped_widths
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,9 @@ def test_side_follows_from_the_network_unless_chosen() -> None:
         ({"exchange": "fast"}, r"exchange='fast'.*folded, plain"),
         ({"init": "zero"}, r"init='zero'.*kaiming, normal"),
         ({"bn_momentum": 0.0}, r"bn_momentum=0\.0.*above 0"),
+        ({"name": "higherhrnet-w32", "r": -4}, r"r=-4 .*higherhrnet-w32 has no such setting; leave r out"),
+        ({"name": "efficienthrnet-h0", "cem": "none"}, r"cem='none'.*efficienthrnet-h0 has no.*leave cem out"),
+        ({"name": "higherhrnet-w48", "exchange": "plain"}, r"exchange='plain'.*leave exchange out"),
         ({"input_size": 450}, r"450x450.*multiples of 32"),
     ],
 )
@@ -61,3 +65,7 @@ def test_settings_out_of_range_name_key_value_and_what_is_allowed(settings: dict
 def test_sizes_that_cannot_be_halved_five_times_are_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"{size[0]}x{size[1]}.*multiples of 32"):
         check_size(*size)
+
+
+def test_a_setting_that_the_network_has_not_may_be_given_its_default() -> None:
+    assert ModelConfig(name="higherhrnet-w32", r=-2, cem="half-reordered", exchange="folded").side == 512

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmarks.timing import median_ms
 from lhrnet.coco import MAX_PEOPLE, K
-from lhrnet.losses.pose_loss import LossConfig, pose_loss, tag_loss
+from lhrnet.losses.pose_loss import REFERENCE, pose_loss, tag_loss
 from lhrnet.losses.targets import tag_indices
 
 BATCH = 16
@@ -46,8 +46,7 @@ def _pose_row() -> dict[str, object]:
     size, people = 448, 5
     outputs = tuple(torch.randn(BATCH, 2 * K, size // s, size // s, requires_grad=True) for s in (4, 2))
     joints, mask = _joints(people, size), torch.ones(BATCH, size // 2, size // 2, dtype=torch.uint8)
-    config = LossConfig()
-    took = median_ms(_backward(outputs, lambda: pose_loss((outputs[0], outputs[1]), joints, mask, config).total), 5)
+    took = median_ms(_backward(outputs, lambda: pose_loss((outputs[0], outputs[1]), joints, mask, REFERENCE).total), 5)
     notes = "targets, heatmap and tag losses at both resolutions"
     return {"name": f"whole loss, {size} px input, {people} people", "median": took, "unit": "ms", "notes": notes}
 

@@ -69,7 +69,6 @@ def config_of(folder: Path) -> Config:
             "data": {split: str(folder / "shards" / f"{split}2017") for split in ("train", "val")},
             "model": {"r": -4, "input_size": 128},
             "stream": {"loader_workers": 0},
-            "loss": {"push": "hinge", "tag_weight": 0.05, "positive_weight": 10.0, "centre": "subpixel"},
             "train": {"workers": 2, "device": "cpu", "log_every": 10},
             "tracking": {"enabled": False},
         }

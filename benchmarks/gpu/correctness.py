@@ -14,7 +14,7 @@ from benchmarks.gpu.parts import Put, Setup
 from benchmarks.gpu.work import new_stepper, noise_batch
 from lhrnet.coco import K
 from lhrnet.decoder.device_grouping import group_on_device
-from lhrnet.losses.pose_loss import FROM_SCRATCH, LossConfig, pose_loss
+from lhrnet.losses.pose_loss import REFERENCE, LossConfig, pose_loss
 from lhrnet.losses.targets import render_heatmaps
 from lhrnet.network import ModelConfig
 from pipeline.training.stepper import Stepper
@@ -66,7 +66,7 @@ def losses(setup: Setup) -> dict[str, Any]:
     batch = noise_batch(4, 128, CPU)
     random = torch.Generator().manual_seed(0)
     maps = [torch.randn(4, 34, side, side, generator=random) for side in (32, 64)]
-    for config in (FROM_SCRATCH, LossConfig()):
+    for config in (LossConfig(), REFERENCE):
         found = []
         for device in (CPU, setup.device):
             quarter, half = (x.to(device).requires_grad_() for x in maps)

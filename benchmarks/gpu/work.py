@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.parts import Setup
-from lhrnet.losses.pose_loss import FROM_SCRATCH
+from lhrnet.losses.pose_loss import LossConfig
 from lhrnet.network import ModelConfig, create_model
 from pipeline.cluster.world import World
 from pipeline.data.order import Cursor
@@ -51,7 +51,7 @@ def new_stepper(
         network,
         train=settings,
         optim=optim or OptimConfig(),
-        loss=FROM_SCRATCH,
+        loss=LossConfig(),
         plan=plan_steps(settings, steps_per_epoch=1, world=world.size),
         world=world,
     )

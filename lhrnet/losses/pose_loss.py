@@ -23,61 +23,61 @@ PUSHES: Final = ("exp", "hinge")
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """What the loss consists of. The defaults are the reference's recipe, which starts from ImageNet weights."""
+    """What the loss consists of. The defaults train from random weights; `REFERENCE` is the reference's recipe."""
 
-    push: Push = "exp"
-    """"exp" (the reference): exp(-d²) of two people's mean tags at distance d; its gradient vanishes where they
-    coincide, and a network that starts from scratch stays there. "hinge": max(0, margin - d) / margin, whose gradient
-    is the same at any distance below the margin: the form for training from scratch."""
+    push: Push = "hinge"
+    """"hinge": max(0, margin - d) / margin of two people's mean tags at distance d, whose gradient is the same at any
+    distance below the margin. "exp" (the reference): exp(-d²), whose gradient vanishes where the tags coincide:
+    training from random weights gets stuck there."""
     push_margin: float = 2.0
-    """Distance from which the hinge no longer pushes, in tag units. 1 is the reference's "max" form."""
-    tag_weight: float = 0.001
-    """Factor of pull and push together in the total (the reference: 0.001; from scratch: 0.05)."""
-    pull_weight: float = 1.0
-    """Factor of pull within the tag loss (the reference: 1)."""
+    """Distance in tag units from which the hinge no longer pushes. 1 is the reference's "max" form."""
+    tag_weight: float = 0.05
+    """Weight of the tag loss, pull + push_weight * push, in the total (the reference: 0.001)."""
     push_weight: float = 1.0
-    """Factor of push within the tag loss (the reference: 1)."""
+    """Weight of push relative to pull (the reference: 1)."""
     quarter_weight: float = 1.0
-    """Factor of the heatmap loss at 1/4 resolution (the reference: 1)."""
+    """Weight of the heatmap loss at 1/4 resolution (the reference: 1)."""
     half_weight: float = 1.0
-    """Factor of the heatmap loss at 1/2 resolution (the reference: 1)."""
-    positive_weight: float = 0.0
-    """w in the heatmap loss's weight 1 + w * target, which makes the few pixels near joints count more (the
-    reference: 0, the plain mean; from scratch: 10)."""
+    """Weight of the heatmap loss at 1/2 resolution (the reference: 1)."""
+    positive_weight: float = 10.0
+    """w in the heatmap loss's pixel weight 1 + w * target, which makes the few pixels near joints count more (the
+    reference: 0, the plain mean)."""
     sigma: float = 2.0
     """Standard deviation of a joint's Gaussian, in map pixels of either resolution (the reference: 2)."""
-    centre: Centre = "floor"
-    """Where a Gaussian peaks: "floor" on its pixel's centre (the reference), "subpixel" on the joint (from scratch)."""
+    centre: Centre = "subpixel"
+    """Where a Gaussian peaks: "subpixel" at the joint, "floor" at the centre of its pixel (the reference)."""
     tags_at_half: bool = False
-    """Train tags on the 1/2-resolution output too (the reference: no). It must have 34 channels."""
+    """Train tags on the 1/2-resolution output too (the reference: no). The network needs tag maps there, see
+    `model.tags_at_half`; inference does not read them."""
 
     def __post_init__(self) -> None:
+        """Raises ValueError: a value is out of range."""
         for key, allowed in (("push", PUSHES), ("centre", CENTRES)):
             if getattr(self, key) not in allowed:
                 raise ValueError(f"loss.{key} is {getattr(self, key)!r}; it must be one of {', '.join(allowed)}")
         for key in ("push_margin", "sigma"):
             if not 0 < getattr(self, key) < inf:
                 raise ValueError(f"loss.{key} is {getattr(self, key)}; it must be above 0 and finite")
-        for key in ("tag_weight", "pull_weight", "push_weight", "quarter_weight", "half_weight", "positive_weight"):
+        for key in ("tag_weight", "push_weight", "quarter_weight", "half_weight", "positive_weight"):
             if not 0 <= getattr(self, key) < inf:
                 raise ValueError(f"loss.{key} is {getattr(self, key)}; it must be 0 or above and finite")
 
 
-FROM_SCRATCH: Final = LossConfig(push="hinge", tag_weight=0.05, positive_weight=10.0, centre="subpixel")
-"""The settings that train a network without pretrained weights."""
+REFERENCE: Final = LossConfig(push="exp", tag_weight=0.001, positive_weight=0.0, centre="floor")
+"""HigherHRNet's published recipe, for training from ImageNet weights."""
 
 
 class Losses(NamedTuple):
     """The loss of one batch: float32 scalars on the device, means over its images."""
 
     total: Tensor
-    """What to minimise: heatmap + tag_weight * (pull_weight * pull + push_weight * push)."""
+    """What to minimise: heatmap + tag_weight * (pull + push_weight * push)."""
     heatmap: Tensor
     """Weighted sum over the two resolutions."""
     pull: Tensor
-    """Spread of tags within people, before its weights; summed over resolutions if tags are trained at both."""
+    """Spread of tags within people, unweighted; summed over the resolutions at which tags are trained."""
     push: Tensor
-    """Closeness of tags between people, before its weights: 0.5 where all coincide; summed likewise."""
+    """Closeness of tags between people, unweighted: 0.5 where all coincide; summed likewise."""
 
 
 def pose_loss(outputs: tuple[Tensor, Tensor], joints_BPK3: Tensor, mask_half_Bhw: Tensor, config: LossConfig) -> Losses:
@@ -113,7 +113,7 @@ def pose_loss(outputs: tuple[Tensor, Tensor], joints_BPK3: Tensor, mask_half_Bhw
             index, valid = tag_indices(joints, size)
             apart = tag_loss(tags, index, valid, push=config.push, margin=config.push_margin)
             pull, push = pull + apart[0].mean(), push + apart[1].mean()
-    total = heatmap + config.tag_weight * (config.pull_weight * pull + config.push_weight * push)
+    total = heatmap + config.tag_weight * (pull + config.push_weight * push)
     return Losses(total, heatmap, pull, push)
 
 

@@ -6,20 +6,22 @@ tree is what is printed by `lhrnet config`, logged to the tracker and saved in e
 
 import dataclasses
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.config import JsonDict
 from pydantic.dataclasses import dataclass as section
 
+from lhrnet.coco import K
 from lhrnet.losses.pose_loss import LossConfig
 from lhrnet.network import ModelConfig
 from pipeline import SECTION
-from pipeline.checkpoints.stored_config import RENAMED, current_key
+from pipeline.checkpoints.stored_config import INSTEAD, RENAMED, current_key
 from pipeline.config.search_space import SearchConfig
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.stream import StreamConfig
@@ -80,6 +82,15 @@ class Config(BaseModel):
                 f"got {name!r}; allowed: 1 to 63 of a-z, 0-9, '.', '_', '-', a letter or digit at both ends"
             )
         return name
+
+    @model_validator(mode="after")
+    def _tags_at_half(self) -> Self:
+        if self.loss.tags_at_half and self.model.half_channels != 2 * K:
+            raise ValueError(
+                f"config key loss.tags_at_half is true, but {self.model.name} has no tag maps at half resolution by "
+                f"model.tags_at_half={json.dumps(self.model.tags_at_half)}; set both to true or leave both out"
+            )
+        return self
 
     def tree(self) -> dict[str, Any]:
         """The resolved tree as plain values, fit for JSON and YAML; `parse(config.tree())` gives the config back."""
@@ -160,7 +171,9 @@ def _explain(fault: dict[str, Any]) -> str:
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         if key in RENAMED:
             new = current_key(key)
-            return f"config key {key} is now {new}: write that" if new else f"config key {key} is gone: leave it out"
+            if new is None:
+                return f"config key {key} is gone: {INSTEAD.get(key, 'leave it out')}"
+            return f"config key {key} is now {new}: write that"
         known = [name.split(".") for name in sorted(known_keys())]
         beside = sorted({".".join(parts[: len(path)]) for parts in known if len(parts) >= len(path)})
         elsewhere = [".".join(parts) for parts in known if parts[-1] == path[-1]]
@@ -169,8 +182,10 @@ def _explain(fault: dict[str, Any]) -> str:
         return f"config key {key} is unknown (value {value!r}): {hint}"
     if kind in ("missing", "missing_argument"):
         return f"config key {key} is required: set it in the file or as {key}=..."
-    message = fault["msg"].removeprefix("Value error, ")
+    message = str(fault["msg"]).removeprefix("Value error, ")
     if kind == "value_error":
+        if not path:  # of several sections together: the message names the keys
+            return message
         first = re.match(r"\w+", message)
         if first and ".".join((*path, first.group())) in known_keys():
             return f"config key {key}.{message}"

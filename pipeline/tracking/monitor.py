@@ -1,6 +1,5 @@
-"""What the first worker reports while a run goes on: rows for the tracker, a progress line, one warning."""
+"""What the first worker reports while a run goes on: rows for the tracker and a progress line."""
 
-import logging
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -12,12 +11,6 @@ import torch
 from pipeline.tracking.gauges import Gauges
 from pipeline.tracking.progress import Progress
 from pipeline.tracking.tracker import NullTracker
-
-log = logging.getLogger(__name__)
-
-STUCK_PUSH = 0.3
-"""People's mean tags coincide above this: 0.5 is the value where all are equal."""
-STUCK_AFTER = 400
 
 
 class Monitor:
@@ -50,7 +43,6 @@ class Monitor:
         self.steps = 0
         self._last = (0, 0.0)
         self._loss, self._ap = float("nan"), ap
-        self._warned = False
 
     def __enter__(self) -> Self:
         if self.progress:
@@ -85,13 +77,6 @@ class Monitor:
         self.tracker.metrics({**named, **self._system()}, step)
         if self.gauges:
             self.gauges.show({**named, "time/step": seconds / max(1, steps)}, step)
-        if values.get("loss_push", 0.0) > STUCK_PUSH and step > STUCK_AFTER and not self._warned:
-            self._warned = True
-            log.warning(
-                "people's tags are still alike after %d steps (push %.2f): from scratch, set loss.push=hinge",
-                step,
-                values["loss_push"],
-            )
 
     def validated(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Figures of a validation."""

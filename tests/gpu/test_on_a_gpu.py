@@ -8,7 +8,7 @@ import torch
 
 from lhrnet.coco import K
 from lhrnet.decoder.device_grouping import group_on_device
-from lhrnet.losses.pose_loss import FROM_SCRATCH, pose_loss
+from lhrnet.losses.pose_loss import LossConfig, pose_loss
 from lhrnet.losses.targets import render_heatmaps
 from lhrnet.network import ModelConfig, create_model
 from pipeline.cluster.world import World
@@ -57,7 +57,7 @@ def stepper(**train: object) -> Stepper:
         create_model(ModelConfig(r=-4, input_size=SIDE)).cuda(),
         train=settings,
         optim=OptimConfig(),
-        loss=FROM_SCRATCH,
+        loss=LossConfig(),
         plan=plan_steps(settings, steps_per_epoch=9, world=1),
         world=World(device=torch.device("cuda")),
     )
@@ -104,7 +104,7 @@ def test_the_loss_and_its_gradient_wait_for_nothing() -> None:
     for mode in ("default", "error"):  # the first round may set the device up
         torch.cuda.set_sync_debug_mode(mode)
         try:
-            pose_loss((outputs[0], outputs[1]), joints, mask, FROM_SCRATCH).total.backward()  # type: ignore[no-untyped-call]
+            pose_loss((outputs[0], outputs[1]), joints, mask, LossConfig()).total.backward()  # type: ignore[no-untyped-call]
         finally:
             torch.cuda.set_sync_debug_mode("default")
 

@@ -53,7 +53,9 @@ def _values_that_were_set(config: Config) -> None:
     assert (config.gate.min_ap, config.gate.min_gain) == (0.1, 0.002)
     assert (config.gate.max_params, config.gate.max_macs, config.gate.max_latency_ms) == (10**7, 10**12, 5000.0)
     assert (config.gate.max_keypoint_loss, config.gate.max_size_loss) == (0.06, 0.04)
-    assert (config.loss.push, config.loss.tag_weight, config.loss.positive_weight) == ("hinge", 0.05, 10.0)
+    assert (config.loss.push, config.loss.positive_weight) == ("hinge", 10.0)
+    # stored as 0.05 * (2 * pull + 0.5 * push)
+    assert (config.loss.tag_weight, config.loss.push_weight) == (0.1, 0.25)
     assert config.optim.ema_decay == 0.9
     assert config.train.checkpoint_every == 2
 
@@ -145,4 +147,5 @@ def test_a_resumed_run_has_the_parameters_that_mlflow_keeps_of_it(there: Path) -
     assert len(parameters) > 100
     names = {key: current_key(key) for key in parameters}
     kept = {key: name for key, name in names.items() if name is not None}
+    del kept["loss.tag_weight"], kept["loss.push_weight"]  # the weight of pull is in them now
     assert {key: str(now[name]) for key, name in kept.items()} == {key: parameters[key] for key in kept}

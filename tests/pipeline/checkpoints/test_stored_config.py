@@ -87,3 +87,16 @@ def test_settings_that_the_network_ignored_are_refused_of_a_person_and_read_from
 @pytest.mark.parametrize("section", [{"name": "lightweight-hrnet", "r": -4}, {"name": "no such", "r": -4}, {"r": -1}])
 def test_settings_that_the_network_has_or_may_have_stay(section: dict[str, Any]) -> None:
     assert current_model(section) == section
+
+
+def test_the_weight_of_pull_is_merged_into_that_of_the_tags() -> None:
+    stored = {"tag_weight": 0.05, "pull_weight": 2.0, "push_weight": 0.5}
+    assert current({"loss": stored})["loss"] == {"tag_weight": 0.1, "push_weight": 0.25}
+    assert current({"loss": stored | {"pull_weight": 1.0}})["loss"] == {"tag_weight": 0.05, "push_weight": 0.5}
+    with pytest.raises(ValueError, match=r"loss\.pull_weight is gone: multiply loss\.tag_weight by it"):
+        parse(WHOLE | {"loss": stored})
+
+
+def test_a_stored_push_without_pull_is_read_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert current({"loss": {"tag_weight": 0.05, "pull_weight": 0, "push_weight": 1}})["loss"]["tag_weight"] == 0
+    assert "loss.pull_weight=0" in caplog.text

@@ -157,3 +157,12 @@ def test_the_projects_own_files_open_with_their_command_and_comment_every_key(pa
 
 def test_known_keys_reach_into_nested_sections() -> None:
     assert {"name", "optim.lr", "model.r", "stream.lanes", "evaluate.protocol"} <= known_keys()
+
+
+def test_tags_at_half_resolution_are_trained_only_where_the_network_has_them() -> None:
+    asked = LEAST | {"loss": {"tags_at_half": True}}
+    assert parse(asked).model.half_channels == 34
+    for model in ({"tags_at_half": False}, {"name": "higherhrnet-w32"}):
+        with pytest.raises(ValueError, match=r"^config key loss\.tags_at_half is true, but .*; set both to true"):
+            parse(asked | {"model": model})
+    assert parse(asked | {"model": {"name": "higherhrnet-w32", "tags_at_half": True}}).loss.tags_at_half

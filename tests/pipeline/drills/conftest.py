@@ -162,7 +162,6 @@ def drill(mlflow_server: Any, s3: str, drawn_shards: Path, tmp_path: Path, ends:
         "data": {"train": str(drawn_shards / "train2017"), "val": str(drawn_shards / "val2017")},
         "model": {"r": -4, "input_size": 64},
         "stream": {"lanes": 4, "loader_workers": 0},
-        "loss": {"push": "hinge", "tag_weight": 0.05},
         "train": FEW | {"device": "cpu", "workers": 2, "checkpoint_every": 20, "steps": 150},
         "tracking": {"experiment": "drills", "spool": str(tmp_path / "spool")},
     }

@@ -31,7 +31,6 @@ def config_of(shards: Path, runs: Path, **train: Any) -> Config:
             "data": {"train": str(shards / "train2017"), "val": str(shards / "val2017")},
             "model": {"r": -4, "input_size": 64},
             "stream": {"lanes": 4, "loader_workers": 0},
-            "loss": {"push": "hinge", "tag_weight": 0.05},
             "train": few | {"validate_images": 3} | train,
             "tracking": {"enabled": False},
         }

@@ -30,7 +30,6 @@ def tree_of(shards: Path, storage: str, folder: Path, *, experiment: str, **trai
         "data": {"train": str(shards / "train2017"), "val": str(shards / "val2017")},
         "model": {"input_size": 64},
         "stream": {"lanes": 4, "loader_workers": 0},
-        "loss": {"push": "hinge", "tag_weight": 0.05},
         "train": few | {"validate_images": 3, "validate_every": 0, "device": "cpu", "max_failures": 0} | train,
         "search": {"r": [-4], "cem": ["none", "half"], "max_concurrent": 1},
         "tracking": {"experiment": experiment, "spool": str(folder)},

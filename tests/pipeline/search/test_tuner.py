@@ -24,7 +24,6 @@ def config_of(shards: Path, storage: str, *, tracking: dict[str, Any] | None = N
             "data": {"train": str(shards / "train2017"), "val": str(shards / "val2017")},
             "model": {"input_size": 64},
             "stream": {"lanes": 4, "loader_workers": 0},
-            "loss": {"push": "hinge", "tag_weight": 0.05},
             "train": train | {"validate_images": 3, "validate_every": 0, "device": "cpu", "max_failures": 0},
             "search": {"r": [-4], "cem": ["none", "half-reordered"]} | search,
             "tracking": tracking or {"enabled": False},

@@ -67,17 +67,6 @@ def test_the_line_of_a_resumed_run_tells_the_ap_it_had() -> None:
     assert progress.line().endswith("AP 0.456")
 
 
-def test_tags_that_stay_alike_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    watch, _, _ = watched()
-    with caplog.at_level(logging.WARNING):
-        watch.row({"loss_push": 0.49}, step=100, lr=0.01)
-        assert caplog.messages == []
-        for step in (500, 600):
-            watch.row({"loss_push": 0.49}, step=step, lr=0.01)
-    assert len(caplog.messages) == 1
-    assert "loss.push=hinge" in caplog.messages[0]
-
-
 def draw() -> tuple[float, float, float]:
     return random.random(), float(np.random.rand()), float(torch.rand(()))
 

@@ -5,8 +5,10 @@ file="${1:-$(dirname "$0")/secrets.env}"
 refuse() { echo "$file: $1" >&2; exit 1; }
 [ -f "$file" ] || refuse "is not there; copy secrets.env.example to it and fill it in"
 
-names="S3_ACCESS_KEY_ID S3_SECRET_ACCESS_KEY POSTGRES_USER POSTGRES_PASSWORD MLFLOW_USER MLFLOW_PASSWORD \
-MLFLOW_SESSION_KEY RAY_TOKEN"
+keys="S3_ACCESS_KEY_ID S3_SECRET_ACCESS_KEY"
+always="POSTGRES_USER POSTGRES_PASSWORD MLFLOW_USER MLFLOW_PASSWORD MLFLOW_SESSION_KEY RAY_TOKEN"
+names="$keys S3_ROLE_ARN $always"
+unset $names
 # read, not sourced: a shell would put its own meaning into a password
 while IFS= read -r line || [ "$line" ]; do
   case "$line" in
@@ -22,7 +24,14 @@ while IFS= read -r line || [ "$line" ]; do
   esac
   export "$name=$value"
 done < "$file"
-for name in $names; do
+if [ "${S3_ROLE_ARN:-}" ]; then
+  [ -z "${S3_ACCESS_KEY_ID:-}${S3_SECRET_ACCESS_KEY:-}" ] || refuse "S3_ROLE_ARN stands in place of $keys; take them out"
+  [ -z "${WITH_OBJECT_STORE:-}" ] || refuse "S3_ROLE_ARN is for AWS; the object store in the cluster wants $keys"
+  always="S3_ROLE_ARN $always"
+else
+  always="$keys $always"
+fi
+for name in $always; do
   [ "$(printenv "$name" || true)" ] || refuse "$name is not set"
 done
 
@@ -35,14 +44,25 @@ secret() {
 
 json() { printf '%s' "$1" | sed 's/[\\"]/\\&/g'; }
 
-secret lhrnet lhrnet-s3 --from-literal=AWS_ACCESS_KEY_ID="$S3_ACCESS_KEY_ID" \
-  --from-literal=AWS_SECRET_ACCESS_KEY="$S3_SECRET_ACCESS_KEY"
+# the storage's keys, or how each pod comes by keys that last an hour: every pod has the token; without an address of
+# its own STS would be asked at the storage's endpoint
+s3() {
+  if [ "${S3_ROLE_ARN:-}" ]; then
+    secret "$1" "$2" --from-literal=AWS_ROLE_ARN="$S3_ROLE_ARN" \
+      --from-literal=AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/secrets/lhrnet/token \
+      --from-literal=AWS_ENDPOINT_URL_STS=https://sts.amazonaws.com
+  else
+    secret "$1" "$2" --from-literal=AWS_ACCESS_KEY_ID="$S3_ACCESS_KEY_ID" \
+      --from-literal=AWS_SECRET_ACCESS_KEY="$S3_SECRET_ACCESS_KEY"
+  fi
+}
+
+s3 lhrnet lhrnet-s3
 secret lhrnet lhrnet-mlflow --from-literal=MLFLOW_TRACKING_USERNAME="$MLFLOW_USER" \
   --from-literal=MLFLOW_TRACKING_PASSWORD="$MLFLOW_PASSWORD"
 secret lhrnet lhrnet-ray --from-literal=auth_token="$RAY_TOKEN"
 secret mlflow mlflow-postgres --from-literal=username="$POSTGRES_USER" --from-literal=password="$POSTGRES_PASSWORD"
-secret mlflow mlflow-s3 --from-literal=AWS_ACCESS_KEY_ID="$S3_ACCESS_KEY_ID" \
-  --from-literal=AWS_SECRET_ACCESS_KEY="$S3_SECRET_ACCESS_KEY"
+s3 mlflow mlflow-s3
 secret mlflow mlflow-auth --from-literal=MLFLOW_AUTH_ADMIN_USERNAME="$MLFLOW_USER" \
   --from-literal=MLFLOW_AUTH_ADMIN_PASSWORD="$MLFLOW_PASSWORD" \
   --from-literal=MLFLOW_FLASK_SERVER_SECRET_KEY="$MLFLOW_SESSION_KEY"

@@ -54,7 +54,7 @@ def changed(kubectl: None, tmp_path_factory: pytest.TempPathFactory) -> Callable
     return render_changed
 
 
-@pytest.fixture(scope="session", params=[*OVERLAYS, "gpu-spot+kueue+monitoring"])
+@pytest.fixture(scope="session", params=[*OVERLAYS, "gpu-spot+kueue+monitoring+image-prepull"])
 def overlay(
     request: pytest.FixtureRequest, rendered: dict[str, list[Document]], changed: Callable[..., list[Document]]
 ) -> list[Document]:

@@ -12,6 +12,7 @@ from pipeline.cluster.capacity import trials_at_once
 from pipeline.config.tree import load
 
 ROOT = Path(__file__).resolve().parents[2]
+TRAIN = "registry.example.com/lhrnet/train"
 OPERATORS = re.compile(r"[;&|`<>]|\$\(")
 
 
@@ -249,6 +250,8 @@ def test_gpu_type_and_count_come_from_one_file(rendered: dict[str, list[Document
                 assert container["resources"]["limits"][resource] == size[key], where
                 assert container["resources"]["requests"][resource] == size[key], where
             assert group["template"]["spec"]["nodeSelector"]["nvidia.com/gpu.product"] == size["LHRNET_GPU_TYPE"]
+            [shared] = [volume for volume in group["template"]["spec"]["volumes"] if volume["name"] == "dshm"]
+            assert shared["emptyDir"]["sizeLimit"] == size["LHRNET_SHARED_MEMORY"], where
             assert group["maxReplicas"] == int(size["LHRNET_PODS"]), where
     assert groups >= 6
 
@@ -256,7 +259,7 @@ def test_gpu_type_and_count_come_from_one_file(rendered: dict[str, list[Document
 def test_image_bucket_and_endpoint_are_changed_in_one_place_each(changed: Callable[..., list[Document]]) -> None:
     documents = changed(
         "gpu-spot",
-        images=[{"name": "registry.example.com/lhrnet/train", "newName": "ghcr.io/acme/pose", "newTag": "9.9"}],
+        images=[{"name": TRAIN, "newName": "ghcr.io/acme/pose", "newTag": "9.9"}],
         configMapGenerator=[
             {
                 "name": "lhrnet-env",
@@ -275,6 +278,40 @@ def test_image_bucket_and_endpoint_are_changed_in_one_place_each(changed: Callab
         for container in containers(template):
             names = {s["configMapRef"]["name"] for s in container["envFrom"] if "configMapRef" in s}
             assert env["metadata"]["name"] in names, where
+
+
+def test_an_image_may_be_named_by_digest(changed: Callable[..., list[Document]]) -> None:
+    digest = "sha256:" + 8 * "0123abcd"
+    documents = changed("gpu-spot", images=[{"name": TRAIN, "digest": digest}])
+    images = {container["image"] for _, _, template in pods(documents) for container in containers(template)}
+    assert images == {f"{TRAIN}@{digest}"}
+
+
+def test_the_image_that_is_pulled_ahead_is_the_workers_and_lands_where_they_do(
+    changed: Callable[..., list[Document]],
+) -> None:
+    documents = changed("gpu-mixed", "image-prepull", images=[{"name": TRAIN, "newTag": "9.9"}])
+    [ahead] = of_kind(documents, "DaemonSet")
+    spec = ahead["spec"]["template"]["spec"]
+    workers = [template["spec"] for _, where, template in pods(documents) if where.endswith(("/gpu", "/gpu-spot"))]
+    assert len(workers) == 11
+    for worker in workers:
+        assert {spec["containers"][0]["image"]} == {container["image"] for container in worker["containers"]}
+        assert all(toleration in spec["tolerations"] for toleration in worker["tolerations"])
+    assert "nvidia.com/gpu" not in str(spec["containers"][0]["resources"])
+
+
+def test_settings_of_nccl_stand_in_one_place_that_every_worker_reads(changed: Callable[..., list[Document]]) -> None:
+    literals = ["NCCL_SOCKET_IFNAME=eth0", "FI_PROVIDER=efa"]
+    generator = {"name": "lhrnet-env", "namespace": "lhrnet", "behavior": "merge", "literals": literals}
+    documents = changed("gpu-mixed", configMapGenerator=[generator])
+    [env] = [item for item in of_kind(documents, "ConfigMap") if "LHRNET_BUCKET" in item["data"]]
+    assert {"NCCL_DEBUG", "NCCL_SOCKET_IFNAME", "FI_PROVIDER"} <= set(env["data"])
+    for _, where, template in pods(documents):
+        if where.endswith(("/gpu", "/gpu-spot")):
+            [worker] = template["spec"]["containers"]
+            assert {"configMapRef": {"name": env["metadata"]["name"]}} in worker["envFrom"], where
+            assert not [variable for variable in worker.get("env", []) if variable["name"].startswith("NCCL")], where
 
 
 def test_the_cpu_overlay_asks_for_no_gpu_and_little_memory(rendered: dict[str, list[Document]]) -> None:

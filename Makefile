@@ -2,6 +2,7 @@
 #
 #   make setup                 the environment in .venv, from pyproject.toml and constraints.txt
 #   make lint                  ruff, its formatter, mypy
+#   make quick                 the tests that need no server, for the next try
 #   make test                  the suite, less what is marked slow or gpu; `make slow` runs that too
 #   make faults                the drills: what dies, what that costs, as one table
 #   make bench                 the measurements, as one table and as JSON in .local/bench.json
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test slow faults bench gpu demo demo-search clean
+.PHONY: help setup lint quick test slow faults bench gpu demo demo-search clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +49,9 @@ lint: setup
 # thread to compute with, since threads of two processes would wait for each other on two cores.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+quick: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not stack and not slow and not gpu'
 
 slow: setup
 	$(BIN)/python -m pytest -m 'not gpu' --timeout 1200

@@ -20,6 +20,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SERVERS = ("s3_server", "mlflow_server", "ray_cluster", "stack")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for a shared server `stack`, however far below, so that `make quick` leaves out all of it."""
+    for item in items:
+        if set(SERVERS) & set(getattr(item, "fixturenames", ())):
+            item.add_marker("stack")
+
+
 def _folder(variable: str, default: str) -> Path:
     path = Path(os.environ.get(variable, REPOSITORY / default))
     if not path.is_dir():

@@ -57,10 +57,6 @@ def test_the_index_lists_every_page(page: Path) -> None:
     assert page.name == "README.md" or f"({page.name})" in index, f"give docs/{page.name} a line in docs/README.md"
 
 
-def test_the_readme_stays_a_page_that_is_read_in_ten_minutes() -> None:
-    assert (ROOT / "README.md").read_text().count("\n") <= 200
-
-
 def _code(page: Path) -> str:
     """What stands in backticks or in an indented or fenced block, line by line."""
     text = page.read_text()

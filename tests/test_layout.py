@@ -4,9 +4,11 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages  # type: ignore[import-untyped]
 
 from infra.rooms import drawing
 from pipeline import ROOMS
@@ -181,6 +183,11 @@ def test_pins_carry_no_local_version_and_cover_every_dependency() -> None:
     wanted = {name.lower().replace("_", "-") for name in re.findall(r'^    "([A-Za-z0-9_.-]+)', project, re.MULTILINE)}
     assert wanted
     assert not wanted - set(pins)
+
+
+def test_what_is_installed_is_what_runs_and_no_servers_for_tests() -> None:
+    find = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    assert {name.split(".")[0] for name in find_packages(str(ROOT), **find)} == {"lhrnet", "pipeline", "jobs"}
 
 
 def test_tests_are_no_package_so_that_each_is_found_by_its_path() -> None:

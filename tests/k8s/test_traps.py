@@ -31,12 +31,6 @@ def test_jobs_have_fixed_names_since_apply_cannot_generate_them(overlay: list[Do
     assert all("generateName" not in document["metadata"] for document in overlay)
 
 
-def test_the_page_says_that_a_running_job_cannot_be_edited() -> None:
-    page = (ROOT / "k8s" / "README.md").read_text()
-    assert "kubectl delete rayjob" in page
-    assert re.search(r"edit\w*[^.]*ignored", page)
-
-
 def test_a_jobs_cluster_goes_away_by_exactly_one_rule(overlay: list[Document]) -> None:
     for job in jobs(overlay):
         spec = job["spec"]

@@ -82,6 +82,43 @@ def test_secrets_that_are_not_filled_in_are_refused_and_none_is_printed(
 
 
 @pytest.mark.parametrize(
+    ("failing", "started"),
+    [("none", ["shard", "train", "evaluate", "submit", "promote"]), ("train", ["shard", "train"])],
+)
+def test_the_pages_jobs_start_one_after_the_other_and_stop_at_one_that_fails(
+    tmp_path: Path, failing: str, started: list[str]
+) -> None:
+    """Pasted as it stands, with a kubectl by whose account a job runs at the first look and has ended at the next."""
+    page = (ROOT / "k8s" / "README.md").read_text()
+    block = page[page.index("       start() {") :].partition("\n\n")[0]
+    programs = {
+        "kubectl": f"""
+            if [ "$1" = patch ]; then echo "start $3" >> {tmp_path}/log; exit; fi
+            if [ ! -e {tmp_path}/$3 ]; then touch {tmp_path}/$3; echo Running; exit; fi
+            echo "end $3" >> {tmp_path}/log
+            if [ "$3" = {failing} ]; then echo Failed; else echo Complete; fi
+        """,
+        "sleep": "",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", block], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False, capture_output=True, timeout=60
+    )
+    assert done.returncode == (0 if failing == "none" else 1), done.stderr
+    log = (tmp_path / "log").read_text().splitlines()
+    assert log == [f"{what} {job}" for job in started for what in ("start", "end")]
+
+
+def test_a_page_that_is_followed_from_top_to_bottom_finds_the_api_servers_port() -> None:
+    """After step 5 the current namespace is another one, and `endpoints` are no longer kept by newer clusters."""
+    page = (ROOT / "k8s" / "README.md").read_text()
+    assert "get endpoints" not in page
+    assert "kubectl -n default get endpointslices" in " ".join(page.split())
+
+
+@pytest.mark.parametrize(
     ("overlay_name", "mlflow"),
     [("gpu-ondemand", "mlflow"), ("gpu-spot", "mlflow"), ("gpu-mixed", "mlflow"), ("local-cpu", "local-mlflow")],
 )

@@ -4,19 +4,26 @@ The servers start when the first test asks for one and end with the session, how
 the environment of the tests that ask for them, and of no other test.
 """
 
+import functools
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.services import BUCKET, RAY_SETTINGS
 from infra.stack import Stack
+from pipeline.config.tree import Config, parse
+from pipeline.scenes.synthetic import SceneConfig, write_coco
+from pipeline.sharding.plan import make_plans
+from pipeline.sharding.write import write_split
 
 # Ray reads this once, when it is imported, and modules that import it are collected before the stack starts
 os.environ["RAY_AUTH_MODE"] = RAY_SETTINGS["RAY_AUTH_MODE"]
 REPOSITORY = Path(__file__).resolve().parent.parent
+SPLITS = {"train": "train2017", "val": "val2017", "test": "test-dev2017"}
 SERVERS = ("s3_server", "mlflow_server", "ray_cluster", "stack")
 
 
@@ -115,3 +122,45 @@ def _environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         for name in list(os.environ):
             if name.startswith(("AWS_", "MLFLOW_TRACKING")) or name == "RAY_ADDRESS":
                 monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def make_shards(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Draws a data set and shards it; the same arguments give the same folder. Not to be changed: take a copy."""
+
+    @functools.cache
+    def make_shards(*, train: int = 2, val: int = 4, test: int = 0, per_shard: int = 128, size: int = 96) -> Path:
+        """The root of the shards: train2017, val2017 and, where there are test images, test-dev2017."""
+        root = tmp_path_factory.mktemp("drawn")
+        drawing = SceneConfig(size=size)
+        write_coco(root / "coco", train=train, val=val, test=test, seed=5, config=drawing, workers=1)
+        splits = ["train2017", "val2017", *(["test-dev2017"] if test else [])]
+        for plan in make_plans(str(root / "coco"), str(root / "shards"), splits, per_shard=per_shard):
+            write_split(plan)
+        return root / "shards"
+
+    return make_shards
+
+
+@pytest.fixture
+def run_config(tmp_path: Path) -> Callable[..., Config]:
+    """Composes the config of a small run on a folder of shards, below the test's own folder and without tracking."""
+
+    def run_config(shards: Path | str, **sections: Any) -> Config:
+        """The smallest network on inputs of 64 pixels; a section that is given is laid over the base's."""
+        data = {name: f"{shards}/{split}" for name, split in SPLITS.items()}
+        base: dict[str, Any] = {
+            "name": "try",
+            "storage": str(tmp_path / "runs"),
+            "data": data,
+            "model": {"r": -4, "input_size": 64},
+            "stream": {"lanes": 4, "loader_workers": 0},
+            "tracking": {"enabled": False},
+        }
+        laid = {
+            name: {**base.get(name, {}), **value} if isinstance(value, dict) else value
+            for name, value in sections.items()
+        }
+        return parse(base | laid)
+
+    return run_config

@@ -1,6 +1,7 @@
 """`lhrnet train` and `lhrnet config`, as they are typed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,6 @@ import yaml
 from typer.testing import CliRunner
 
 from jobs.cli import app
-from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.plan import make_plans
-from pipeline.sharding.write import serial, write_split
 
 
 def invoke(*arguments: str) -> str:
@@ -21,16 +19,14 @@ def invoke(*arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def settings(tmp_path_factory: pytest.TempPathFactory, make_shards: Callable[..., Path]) -> Path:
     """A config file over a small drawn set, everything below one folder."""
     folder = tmp_path_factory.mktemp("train")
-    coco = write_coco(folder / "coco", train=24, val=4, test=1, seed=0, config=SceneConfig(size=96), workers=1)
-    for plan in make_plans(str(coco), str(folder / "shards"), ("train2017", "val2017"), dataset="drawn"):
-        write_split(plan, runner=serial)
+    shards = make_shards(train=24)
     tree = {
         "name": "a",
         "storage": str(folder / "runs"),
-        "data": {split: str(folder / "shards" / f"{split}2017") for split in ("train", "val")},
+        "data": {split: str(shards / f"{split}2017") for split in ("train", "val")},
         "model": {"r": -4, "input_size": 64},
         "stream": {"loader_workers": 0},
         "train": {"steps": 2, "global_batch": 4},

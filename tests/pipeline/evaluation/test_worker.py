@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,13 @@ from pipeline.evaluation.detect import check_complete
 from pipeline.evaluation.evaluate import evaluate, scored_profile
 from pipeline.evaluation.predictions import Predictions, evenly_spaced, predict_split, shard_slices, workers_that_fit
 from pipeline.evaluation.worker import EvaluateConfig
-from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.plan import make_plans
-from pipeline.sharding.write import write_split
 
 SMALL = EvaluateConfig(window=4, batch=2, pictures=3)
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
-    root = tmp_path_factory.mktemp("drawn")
-    write_coco(root / "coco", train=2, val=14, test=3, seed=5, config=SceneConfig(size=96), workers=1)
-    for plan in make_plans(str(root / "coco"), str(root / "shards"), ["val2017", "test-dev2017"], per_shard=6):
-        write_split(plan)
-    return str(root / "shards")
+def shards(make_shards: Callable[..., Path]) -> str:
+    return str(make_shards(val=14, test=3, per_shard=6))
 
 
 @pytest.fixture(scope="module")

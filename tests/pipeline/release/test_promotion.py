@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -30,9 +32,6 @@ from pipeline.evaluation.worker import EvaluateConfig
 from pipeline.release.promotion import PromotionResult, promote, rollback
 from pipeline.release.registry import Registry
 from pipeline.runs.driver import revision
-from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.plan import make_plans
-from pipeline.sharding.write import write_split
 from pipeline.tracking.mlflow_run import open_run
 from pipeline.tracking.record import RunRecord
 
@@ -40,12 +39,10 @@ MODEL = ModelConfig(r=-4, input_size=64)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, make_shards: Callable[..., Path]) -> Path:
     """A folder with an MLflow database and drawn shards."""
     root = tmp_path_factory.mktemp("promotion")
-    write_coco(root / "coco", train=2, val=16, seed=5, config=SceneConfig(size=96), workers=1)
-    for plan in make_plans(str(root / "coco"), str(root / "shards"), ["val2017"], per_shard=8):
-        write_split(plan)
+    shutil.copytree(make_shards(val=16, per_shard=8), root / "shards")
     return root
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,27 +12,14 @@ from lhrnet.metrics.coco_eval import score
 from lhrnet.network import create_model
 from pipeline.checkpoints import checkpoint as checkpoints
 from pipeline.checkpoints.checkpoint import Checkpoint
-from pipeline.config.tree import Config, parse
+from pipeline.config.tree import Config
 from pipeline.data.index import truth
 from pipeline.runs.score import evaluate, report, submit
 
 
 @pytest.fixture
-def config(drawn_shards: Path, tmp_path: Path) -> Config:
-    return parse(
-        {
-            "name": "try",
-            "storage": str(tmp_path / "runs"),
-            "data": {
-                "train": f"{drawn_shards}/train2017",
-                "val": f"{drawn_shards}/val2017",
-                "test": f"{drawn_shards}/test-dev2017",
-            },
-            "model": {"r": -4, "input_size": 64},
-            "evaluate": {"pictures": 1},
-            "tracking": {"enabled": False},
-        }
-    )
+def config(drawn_shards: Path, run_config: Callable[..., Config]) -> Config:
+    return run_config(drawn_shards, evaluate={"pictures": 1})
 
 
 @pytest.fixture

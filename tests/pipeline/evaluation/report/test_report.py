@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,9 +29,6 @@ from pipeline.evaluation.report.findings import RunReport, gather
 from pipeline.evaluation.report.report import report_files
 from pipeline.evaluation.report.worst_best import image_quality
 from pipeline.evaluation.worker import EvaluateConfig
-from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.plan import make_plans
-from pipeline.sharding.write import write_split
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -47,12 +45,8 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
-    root = tmp_path_factory.mktemp("report")
-    write_coco(root / "coco", train=2, val=12, seed=5, config=SceneConfig(size=128), workers=1)
-    for plan in make_plans(str(root / "coco"), str(root / "shards"), ["val2017"], per_shard=5):
-        write_split(plan)
-    return f"{root}/shards/val2017"
+def shards(make_shards: Callable[..., Path]) -> str:
+    return str(make_shards(val=12, per_shard=5, size=128) / "val2017")
 
 
 def _evaluation(shards: str, checkpoint: Checkpoint, noise: float) -> Evaluation:

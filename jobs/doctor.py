@@ -41,11 +41,11 @@ def doctor(
     needs = _needs(config_file, overrides, command, storage)
     findings = examine(needs, "driver")
     if not here and needs.workers:
+        from pipeline.cluster.connect import connect_to_ray
         from pipeline.runs.doctor_workers import no_cluster, not_asked, visit
-        from pipeline.runs.launch import connect_to_ray
 
         try:
-            connect_to_ray()
+            connect_to_ray(otherwise="give --here to examine this process alone", client=True)
         except (ValueError, OSError, RuntimeError) as error:
             findings.append(no_cluster(error))
         else:

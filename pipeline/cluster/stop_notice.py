@@ -1,19 +1,11 @@
-"""Being asked to leave: SIGTERM to this process, or the run's lease saying so. Looked at without waiting.
+"""Being asked to leave: SIGTERM to this process, or the run's lease saying so. Looked at without waiting."""
 
-    python -m pipeline.cluster.stop_notice --patience 90    # a pod's preStop hook
-
-A pod's own SIGTERM ends Ray, and Ray its workers, before they have saved: the workers must be told first.
-"""
-
-import argparse
 import logging
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
-
-import psutil
 
 from pipeline.cluster import lease
 
@@ -57,36 +49,6 @@ def asked_to_leave() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def pass_on(root: int, patience: float) -> int:
-    """Send SIGTERM to the training workers among the descendants of a process, and wait until they are gone.
-
-    A worker's own children are left to it: its data loaders bear its name, and without them it could not save.
-
-    Args:
-        root: the process's id; in a pod 1.
-        patience: longest wait in seconds.
-
-    Returns:
-        How many workers there were.
-    """
-    workers = _workers(root)
-    for worker in workers:
-        with suppress(psutil.NoSuchProcess):
-            worker.terminate()
-    psutil.wait_procs(workers, timeout=patience)
-    return len(workers)
-
-
-def _workers(root: int) -> list[psutil.Process]:
-    parents = {}
-    for process in psutil.Process(root).children(recursive=True):
-        with suppress(psutil.Error):
-            if " ".join(process.cmdline()).startswith("ray::RayTrainWorker"):
-                parents[process] = process.ppid()
-    named = {process.pid for process in parents}
-    return [process for process, parent in parents.items() if parent not in named]
-
-
 class Notice:
     """Whether this worker was asked to leave.
 
@@ -116,13 +78,5 @@ class Notice:
                 if lease.should_stop(self._run_url, self._number):
                     self.by_lease.set()
                     return
-            except OSError as error:
+            except (OSError, ValueError) as error:  # one answer that is none is no reason to listen no more
                 log.warning("whether to stop cannot be read: %s", error)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m pipeline.cluster.stop_notice")
-    parser.add_argument("--root", type=int, default=1, help="tell the workers below this process")
-    parser.add_argument("--patience", type=float, default=90.0, help="longest wait in seconds")
-    asked = parser.parse_args()
-    print(f"{pass_on(asked.root, asked.patience)} workers were told to leave")

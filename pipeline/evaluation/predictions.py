@@ -11,7 +11,6 @@ images share a batch, and with it every digit of the result, is the same whateve
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from lhrnet.predictor import Timings
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
 from pipeline.cluster.capacity import cluster_nodes, describe, may_grow, slots
+from pipeline.cluster.connect import connect_to_ray
 from pipeline.data.index import ShardIndex
 from pipeline.evaluation.detect import check_complete
 from pipeline.evaluation.worker import EvaluateConfig, EvaluationTask, EvaluationWorker, ShardSlice, SliceResult
@@ -136,8 +136,7 @@ def _over_cluster(task: EvaluationTask, slices: list[ShardSlice]) -> Iterator[Sl
 
     config = task.config
     build_network(task.checkpoint)  # weights that do not fit are reported here, before a worker fails with them
-    if not ray.is_initialized():
-        _join_cluster()
+    connect_to_ray(otherwise="set evaluate.workers=0 to work in this process")
     count = min(workers_that_fit(config, cluster_nodes()), len(slices))
     actor = ray.remote(
         num_cpus=config.cpus_per_worker, num_gpus=config.gpus_per_worker, max_restarts=3, max_task_retries=3
@@ -185,22 +184,6 @@ def workers_that_fit(config: EvaluateConfig, nodes: Sequence[Mapping[str, float]
             "evaluate.cpus_per_worker or evaluate.gpus_per_worker lower, or evaluate.workers=0 to work in this process"
         )
     return room
-
-
-def _join_cluster() -> None:
-    """The cluster this process runs in; where there is none, one on this machine."""
-    import ray
-
-    address = os.environ.get("RAY_ADDRESS", "")
-    if address.startswith("http"):
-        raise ValueError(
-            f"RAY_ADDRESS is a job server's ({address}): run this as `ray job submit -- lhrnet ...`, "
-            "or set evaluate.workers=0 to work in this process"
-        )
-    try:
-        ray.init(address or None, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, RuntimeError) as error:
-        raise ConnectionError(f"no Ray cluster answers at {address or 'this machine'} ({error})") from error
 
 
 def _latency(parts: list[Timings], devices: set[str], batch: int) -> Latency:

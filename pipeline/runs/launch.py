@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from pipeline.cluster.connect import connect_to_ray
 from pipeline.cluster.lease import Lease
 from pipeline.cluster.stop_notice import Notice, catch_sigterm
 from pipeline.cluster.world import World
@@ -87,7 +88,7 @@ def run_on_ray(config: Config, *, parent: str = "", callbacks: Sequence[Any] = (
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     with opened(config, parent=parent) as run:
-        connect_to_ray()
+        connect_to_ray(otherwise="unset it, or train in this process by --here", client=True, logs=True)
         gpus = use_gpus(config, ray.cluster_resources())
         if config.train.sync_batchnorm and config.train.workers > 1 and not gpus:
             raise ValueError("train.sync_batchnorm is set and workers are on CPUs, where torch has none: leave it out")
@@ -180,25 +181,6 @@ def work(
     if replaced and world.first and not outcome.finished and not notice.by_lease.is_set():
         raise RuntimeError(f"a worker's node is going away; all is saved at step {outcome.steps}")
     return outcome
-
-
-def connect_to_ray() -> None:
-    """Join the cluster that this process was started in, else start one here.
-
-    Raises:
-        ValueError: RAY_ADDRESS is a job server's, which takes submissions only.
-    """
-    import ray
-
-    address = os.environ.get("RAY_ADDRESS", "")
-    if ray.is_initialized():
-        return
-    if address.startswith("http"):
-        raise ValueError(
-            f"RAY_ADDRESS is a job server's ({address}): submit the job by `ray job submit --working-dir . -- lhrnet "
-            "train ...`, or unset it to train on this machine alone"
-        )
-    ray.init(logging_level="warning")
 
 
 def use_gpus(config: Config, resources: Mapping[str, float]) -> bool:

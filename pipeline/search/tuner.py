@@ -17,6 +17,7 @@ import yaml
 from lhrnet.network.catalogue import names, settings_of
 from pipeline.checkpoints.stored_config import current
 from pipeline.cluster.capacity import DRIVER_CPUS, cluster_nodes, trials_at_once
+from pipeline.cluster.connect import connect_to_ray
 from pipeline.cluster.lease import Lease
 from pipeline.cluster.stop_notice import asked_to_leave
 from pipeline.config.marks import is_among, keys_marked
@@ -58,7 +59,7 @@ def search(config: Config) -> Answer:
     import ray
 
     trials = check_search(config)
-    launch.connect_to_ray()
+    connect_to_ray(otherwise="unset it to search on this machine alone", logs=True)
     gpus = launch.use_gpus(config, ray.cluster_resources())
     at_once = trials_at_once(
         cluster_nodes(),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
+from pipeline.cluster.connect import connect_to_ray
 from pipeline.sharding.task import ShardResult, ShardTask, make_shard
 from pipeline.sharding.write import Runner, serial
 
@@ -53,11 +54,7 @@ def over_ray(tasks: Sequence[ShardTask], workers: int) -> Iterator[tuple[int, Sh
     """
     import ray
 
-    if not ray.is_initialized():
-        try:
-            ray.init(address="auto", log_to_driver=False, configure_logging=False)
-        except (ConnectionError, RuntimeError) as error:
-            raise ConnectionError(f"no Ray cluster answers ({error}); start one, or give --no-ray") from error
+    connect_to_ray(otherwise="give --no-ray", start=False)
     remote = ray.remote(num_cpus=1, max_retries=3)(make_shard)
     waiting = list(enumerate(tasks))[::-1]
     running: dict[Any, int] = {}

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +140,23 @@ def _read_once(url: str, start: int, length: int | None) -> bytes:
 def write_bytes(url: str, data: bytes) -> None:
     """Put `data` under `url`, whole or not at all. Folders are made as needed."""
     _write(url, io.BytesIO(data))
+
+
+def create(url: str, data: bytes) -> bool:
+    """Put data where nothing lies. False where something does; of several at once, one gets True."""
+    if not is_local(url):
+        return s3.create(url, data)
+    path = local_path(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    new.write_bytes(data)
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        return False
+    finally:
+        new.unlink()
+    return True
 
 
 def put_file(path: str | Path, url: str) -> None:

@@ -68,7 +68,7 @@ def test_no_worker_is_asked_for_while_something_is_wrong_here(
         asked.append(needs)
         return []
 
-    monkeypatch.setattr("pipeline.runs.launch.connect_to_ray", lambda: None)
+    monkeypatch.setattr("pipeline.cluster.connect.connect_to_ray", lambda **how: None)
     monkeypatch.setattr("pipeline.runs.doctor_workers.visit", visit)
     (tmp_path / "file").touch()
     with pytest.raises(typer.Exit):

@@ -145,7 +145,7 @@ def test_training_workers_are_told_to_save_before_ray_is_ended(overlay: list[Doc
         if where.endswith(("/gpu", "/gpu-spot")):
             worker = template["spec"]["containers"][0]
             command = worker["lifecycle"]["preStop"]["exec"]["command"]
-            assert command[:3] == ["python", "-m", "pipeline.cluster.stop_notice"], where
+            assert command[:3] == ["python", "-m", "pipeline.cluster.prestop"], where
             assert float(command[-1]) < template["spec"]["terminationGracePeriodSeconds"], where
 
 

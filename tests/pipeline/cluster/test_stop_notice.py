@@ -5,7 +5,7 @@ import sys
 
 import psutil
 
-from pipeline.cluster.stop_notice import pass_on
+from pipeline.cluster.prestop import pass_on
 
 WORKER = """
 import os, signal, sys, time

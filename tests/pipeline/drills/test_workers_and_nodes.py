@@ -44,7 +44,7 @@ def test_workers_told_that_their_node_is_to_go_save_first(stack: Any, drill: Any
     drill.until(lambda: len(drill.rows()) > 20, "20 rows")
     told_at = time.time()
     ray = str(stack.running["ray"].pid)
-    command = [sys.executable, "-m", "pipeline.cluster.stop_notice", "--root", ray]
+    command = [sys.executable, "-m", "pipeline.cluster.prestop", "--root", ray]
     left = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
     assert left == "2 workers were told to leave\n"
     told = drill.end(process)

@@ -152,7 +152,7 @@ def test_a_search_told_to_leave_while_it_measures_leaves_with_its_run_closed(
         os.kill(os.getpid(), signal.SIGTERM)
         return [], [args]
 
-    monkeypatch.setattr("pipeline.runs.launch.connect_to_ray", lambda: None)
+    monkeypatch.setattr("pipeline.search.tuner.connect_to_ray", lambda **how: None)
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
     monkeypatch.setattr("ray.remote", lambda **needs: lambda task: SimpleNamespace(remote=lambda *args, **rest: args))
     monkeypatch.setattr("ray.wait", told_to_leave)

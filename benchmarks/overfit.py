@@ -48,7 +48,7 @@ def main() -> None:
     asked = parser.parse_intermixed_args()
 
     from pipeline.config.tree import load
-    from pipeline.runs.loop import train
+    from pipeline.runs.loop import Trainer
     from pipeline.sharding.plan import make_plans
     from pipeline.sharding.write import serial, write_split
 
@@ -63,7 +63,7 @@ def main() -> None:
             f"data.val={shards}",
             f"train.threads={asked.threads}",
         ]
-        outcome = train(load(DEMO, [*SETTINGS, *own, *asked.overrides]))
+        outcome = Trainer(load(DEMO, [*SETTINGS, *own, *asked.overrides])).run()
     found = outcome.metrics
     print("| images | people | steps | seconds | AP | AP50 |\n|---|---|---|---|---|---|")
     seconds = round(outcome.training_seconds)

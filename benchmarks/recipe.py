@@ -69,10 +69,10 @@ def _alone(folder: Path, shards: Path, seed: int, threads: int) -> list[str]:
 
 def _row(overrides: list[str]) -> list[float]:
     from pipeline.config.tree import load
-    from pipeline.runs.loop import train
+    from pipeline.runs.loop import Trainer
 
     config = load(DEMO, overrides)
-    outcome = train(config)
+    outcome = Trainer(config).run()
     scores = [outcome.metrics[f"val/{name}"] for name in ("ap", "ap50", "ap75", "ar")]
     return [config.train.global_batch * outcome.steps, outcome.training_seconds, outcome.images_per_second, *scores]
 

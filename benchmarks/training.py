@@ -30,7 +30,7 @@ from lhrnet.normalise import normalise
 from pipeline.cluster.world import World
 from pipeline.config.tree import Config, parse
 from pipeline.data.stream import Batch
-from pipeline.runs.loop import Run
+from pipeline.runs.loop import Trainer
 from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding.plan import make_plans
 from pipeline.sharding.write import serial, write_split
@@ -78,7 +78,7 @@ def config_of(folder: Path) -> Config:
 def measure(tree: dict[str, Any], world: World) -> dict[str, list[float]]:
     """Seconds a step of both loops in turns, and of waiting for data in a loop over the real stream."""
     torch.set_num_threads(1)
-    ours = Run(parse(tree), world=world)
+    ours = Trainer(parse(tree), world=world)
     real = ours.stream.batches
     batches = list(islice(real(), BATCHES))
     bare = bare_loop(parse(tree), world, batches)
@@ -86,10 +86,10 @@ def measure(tree: dict[str, Any], world: World) -> dict[str, list[float]]:
     silent = Progress(1, "bench", file=io.StringIO()) if world.first else None
     gauges = Gauges("bench") if world.first else None
     batch = ours.config.train.global_batch
-    with Monitor(ours.tracker, silent, global_batch=batch, device=world.device, gauges=gauges) as watch:
+    with Monitor(ours.tracker, silent, global_batch=batch, device=world.device, gauges=gauges) as ours.monitor:
         for block in range(BLOCKS):
             ours.stream.batches = lambda start: cycle(batches)  # type: ignore[method-assign, assignment, misc]
-            for kind, loop in (("bare", bare), ("ours", lambda: _steps(ours, watch))):
+            for kind, loop in (("bare", bare), ("ours", lambda: _steps(ours))):
                 begun = time.perf_counter()
                 loop()
                 if block:
@@ -97,15 +97,15 @@ def measure(tree: dict[str, Any], world: World) -> dict[str, list[float]]:
         ours.stream.batches = real  # type: ignore[method-assign]
         ours.stepper.stopwatch.take()
         begun = time.perf_counter()
-        _steps(ours, watch, 3 * BLOCK)
+        _steps(ours, 3 * BLOCK)
         seconds["streamed"].append((time.perf_counter() - begun) / (3 * BLOCK))
-        seconds["wait"].append(watch.waited / (3 * BLOCK))
+        seconds["wait"].append(ours.monitor.waited / (3 * BLOCK))
     return seconds
 
 
-def _steps(run: Run, watch: Monitor, steps: int = BLOCK) -> None:
+def _steps(run: Trainer, steps: int = BLOCK) -> None:
     run.plan = replace(run.plan, total=run.done + steps, validate_at=frozenset(), checkpoint_at=frozenset())
-    run.steps(watch, lambda: False)
+    run.steps(lambda: False)
 
 
 def bare_loop(config: Config, world: World, batches: list[Batch]) -> Callable[[], None]:

@@ -12,8 +12,9 @@ import hashlib
 import io
 import json
 import logging
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +74,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CheckpointInfo:
     """A whole checkpoint that lies in a run's folder, known by its manifest."""
 
     url: str
@@ -83,7 +84,21 @@ class Entry:
     @property
     def ap(self) -> float:
         """Validation AP, or -1 where it was not validated."""
-        return float(self.metrics.get("val/ap", -1.0))
+        return ap_of(self.metrics)
+
+
+def ap_of(metrics: Mapping[str, float]) -> float:
+    """Validation AP among a checkpoint's metrics; -1 where there is none, or no number that could be compared."""
+    try:
+        ap = float(metrics.get("val/ap", -1.0))
+    except (TypeError, ValueError):
+        return -1.0
+    return ap if math.isfinite(ap) else -1.0
+
+
+def best(entries: Sequence[CheckpointInfo]) -> CheckpointInfo:
+    """The best of a run's checkpoints by validation AP; of equals, and where none was validated, the newest."""
+    return max(entries, key=lambda entry: (entry.ap, entry.step))
 
 
 def save(checkpoint: Checkpoint, url: str) -> None:
@@ -173,10 +188,10 @@ def find(url: str) -> str:
             f"no checkpoint at {url}: neither {MANIFEST} nor a checkpoints/ folder with a whole one in it; "
             "give the folder of a run or of one of its checkpoints"
         )
-    return max(entries, key=lambda entry: (entry.ap, entry.step)).url
+    return best(entries).url
 
 
-def listing(run_url: str) -> list[Entry]:
+def listing(run_url: str) -> list[CheckpointInfo]:
     """The whole checkpoints of a run, oldest first. One whose manifest is damaged is warned of and left out."""
     entries = []
     for url in folders(run_url):
@@ -187,7 +202,7 @@ def listing(run_url: str) -> list[Entry]:
         except ValueError as error:
             log.warning("passed by: %s", error)
             continue
-        entries.append(Entry(url=url, step=manifest["step"], metrics=manifest["metrics"]))
+        entries.append(CheckpointInfo(url=url, step=manifest["step"], metrics=manifest["metrics"]))
     return entries
 
 

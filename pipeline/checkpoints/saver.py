@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from pipeline.checkpoints import checkpoint
-from pipeline.checkpoints.checkpoint import Checkpoint, Entry
+from pipeline.checkpoints.checkpoint import Checkpoint, CheckpointInfo
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Saver:
             log.warning("superfluous checkpoints of %s are not removed yet: %s", self._run_url, error)
 
 
-def superfluous(entries: Sequence[Entry], keep_best: int) -> list[Entry]:
+def superfluous(entries: Sequence[CheckpointInfo], keep_best: int) -> list[CheckpointInfo]:
     """Those neither among the last two nor among the best by AP; of equal AP the newer is better."""
     newest = sorted(entries, key=lambda entry: entry.step)[-LAST:]
     best = sorted((entry for entry in entries if entry.ap >= 0), key=lambda entry: (entry.ap, entry.step))[-keep_best:]

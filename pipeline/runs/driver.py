@@ -9,8 +9,8 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from lhrnet.network import create_model
 from pipeline.checkpoints import checkpoint
@@ -51,6 +51,28 @@ class Summary:
     storage: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkerTask:
+    """What a driver sends to each of its workers."""
+
+    config: Config
+    lease: int
+    """Number of the run's lease, which the first worker watches."""
+    tracked: TrackedRun | None
+    """The MLflow run that the first worker writes to; None: nothing is tracked."""
+    followed: bool
+    """Whether the figures of every validation are reported to Ray."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerResult:
+    """What a worker sends back."""
+
+    outcome: Outcome
+    workers: int
+    """How many worked."""
+
+
 @dataclass(kw_only=True)
 class Opened:
     """A run that is checked, leased and tracked."""
@@ -62,13 +84,9 @@ class Opened:
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
     """What MLflow is told at the end; `summary` sets it."""
 
-    def payload(self) -> dict[str, Any]:
-        """What workers are sent."""
-        return {
-            "config": self.config.tree(),
-            "lease": self.lease.number,
-            "tracked": asdict(self.tracked) if self.tracked else None,
-        }
+    def task(self, *, followed: bool = False) -> WorkerTask:
+        """What workers are sent; `followed`: whether they report every validation to Ray."""
+        return WorkerTask(config=self.config, lease=self.lease.number, tracked=self.tracked, followed=followed)
 
 
 @contextmanager

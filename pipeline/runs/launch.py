@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -22,12 +21,11 @@ from pipeline.cluster.connect import connect_to_ray
 from pipeline.cluster.lease import Lease
 from pipeline.cluster.stop_notice import Notice, catch_sigterm
 from pipeline.cluster.world import World
-from pipeline.config.tree import Config, parse
+from pipeline.config.tree import Config
 from pipeline.data.index import INDEX
-from pipeline.runs.driver import Summary, opened, summary
-from pipeline.runs.loop import Outcome, Report, train
+from pipeline.runs.driver import Summary, WorkerResult, WorkerTask, opened, summary
+from pipeline.runs.loop import Outcome, Report, Trainer
 from pipeline.storage import store
-from pipeline.tracking.mlflow_run import TrackedRun
 from pipeline.tracking.tracker import start_tracker
 from pipeline.training.step_plan import usable_workers
 from pipeline.training.stepper import HopelessError
@@ -47,7 +45,7 @@ def run_here(config: Config, *, parent: str = "") -> Summary:
     """Train in this process, without Ray: one worker.
 
     Raises:
-        ValueError: more than one worker is asked for. Else as `opened` and `train`.
+        ValueError: more than one worker is asked for. Else as `opened` and `Trainer`.
     """
     if config.train.workers != 1:
         raise ValueError(f"train.workers is {config.train.workers}; without Ray a run has 1 worker")
@@ -58,7 +56,7 @@ def run_here(config: Config, *, parent: str = "") -> Summary:
         previous = signal.getsignal(signal.SIGTERM)
         catch_sigterm()
         try:
-            outcome = work(run.payload(), World(device=torch.device("cuda" if cuda else "cpu")))
+            outcome = work(run.task(), World(device=torch.device("cuda" if cuda else "cpu")))
         finally:
             signal.signal(signal.SIGTERM, previous)
         return summary(run, outcome, workers=1)
@@ -95,7 +93,7 @@ def run_on_ray(config: Config, *, parent: str = "", callbacks: Sequence[Any] = (
         elastic, most = config.train.min_workers, config.train.workers
         trainer = TorchTrainer(
             _ray_worker,
-            train_loop_config=run.payload() | {"followed": bool(callbacks)},
+            train_loop_config={"task": run.task(followed=bool(callbacks))},
             scaling_config=ScalingConfig(
                 num_workers=(elastic, most) if elastic and elastic < most else most,
                 use_gpu=gpus,
@@ -114,14 +112,17 @@ def run_on_ray(config: Config, *, parent: str = "", callbacks: Sequence[Any] = (
                 result = trainer.fit()
             except TrainingFailedError as error:
                 raise RuntimeError(f"training of {config.name} failed: {_root(error)}") from error
-        return summary(run, Outcome(**result.return_value["outcome"]), workers=result.return_value["workers"])
+        done: WorkerResult = result.return_value
+        return summary(run, done.outcome, workers=done.workers)
 
 
-def _ray_worker(payload: dict[str, Any]) -> dict[str, Any]:
+def _ray_worker(loop_config: Mapping[str, WorkerTask]) -> WorkerResult | None:
+    """What Ray Train calls on every worker; None from one that is more than the batch can be shared among."""
     import ray.train
     import ray.train.torch
 
-    config = parse(payload["config"])
+    task = loop_config["task"]
+    config = task.config
     size = usable_workers(
         ray.train.get_context().get_world_size(),
         global_batch=config.train.global_batch,
@@ -130,12 +131,11 @@ def _ray_worker(payload: dict[str, Any]) -> dict[str, Any]:
     )
     world = World.of_process_group(ray.train.torch.get_device(), size=size)
     if world.spare:
-        return {}
+        return None
     needed = (*(store.join(url, INDEX) for url in (config.data.train, config.data.val)), config.run_url)
     wait_for_storage(needed, config.train.storage_patience)
-    report = (lambda metrics: ray.train.report(dict(metrics))) if payload["followed"] else (lambda metrics: None)
-    outcome = work(payload, world, report=report, replaced=True)
-    return {"outcome": asdict(outcome), "workers": size}
+    report = (lambda metrics: ray.train.report(dict(metrics))) if task.followed else (lambda metrics: None)
+    return WorkerResult(outcome=work(task, world, report=report, replaced=True), workers=size)
 
 
 def wait_for_storage(urls: Iterable[str], patience: float) -> None:
@@ -156,26 +156,23 @@ def wait_for_storage(urls: Iterable[str], patience: float) -> None:
                 time.sleep(2)
 
 
-def work(
-    payload: Mapping[str, Any], world: World, *, report: Report = lambda metrics: None, replaced: bool = False
-) -> Outcome:
+def work(task: WorkerTask, world: World, *, report: Report = lambda metrics: None, replaced: bool = False) -> Outcome:
     """What a worker does: train, told of notices, the first one telling the tracker.
 
     Args:
-        payload: from `Opened.payload`.
+        task: from the driver.
         world: this worker's place.
         report: called on every worker after every validation.
         replaced: whether a worker that leaves on a notice of its own is replaced by another.
 
     Raises:
-        RuntimeError: a worker was told to leave and is to be replaced. Else as `train`.
+        RuntimeError: a worker was told to leave and is to be replaced. Else as `Trainer`.
     """
-    config = parse(payload["config"])
-    tracked = TrackedRun(**payload["tracked"]) if payload["tracked"] and world.first else None
-    notice = Notice(config.run_url, payload["lease"] if world.first else 0)
+    config = task.config
+    notice = Notice(config.run_url, task.lease if world.first else 0)
     try:
-        with start_tracker(tracked, config.tracking.spool) as tracker:
-            outcome = train(config, world=world, tracker=tracker, stop=notice, report=report)
+        with start_tracker(task.tracked if world.first else None, config.tracking.spool) as tracker:
+            outcome = Trainer(config, world=world, tracker=tracker, report=report).run(notice)
     finally:
         notice.close()
     if replaced and world.first and not outcome.finished and not notice.by_lease.is_set():

@@ -62,32 +62,42 @@ class Outcome:
     """False where the run was asked to leave before its end."""
 
 
-def train(
-    config: Config,
-    *,
-    world: World | None = None,
-    tracker: NullTracker | None = None,
-    stop: Callable[[], bool] = lambda: False,
-    report: Report = lambda metrics: None,
-) -> Outcome:
-    """Train as one worker of `world`, from the run's newest checkpoint if it has one.
+class Trainer:
+    """One worker's attempt at a run: from its newest checkpoint, if it has one, to its end.
 
     Args:
         config: the whole tree.
         world: this worker's place; None: alone, on the CPU.
         tracker: the first worker's; None: nothing is tracked.
-        stop: asked at every step; once it says so on any worker, all save at the next step and leave.
         report: called on every worker after every validation, with its figures.
 
     Raises:
         ValueError, OSError: the data, the checkpoint or the settings are unusable.
-        RuntimeError: too many steps in a row were not finite.
     """
-    return Run(config, world=world, tracker=tracker, report=report).go(stop)
 
+    world: World
+    """This worker's place among all."""
+    stream: TrainStream
+    """Batches, in an order that is a function of seed, epoch and step."""
+    plan: StepPlan
+    """How many steps, and at which of them to validate and to save."""
+    stepper: Stepper
+    """Network, optimiser and moving average: one step at a time."""
+    evaluated: nn.Module
+    """A copy of the network that validations load the averaged weights into."""
+    saver: Saver | None
+    """Writes checkpoints beside the training; the first worker's."""
+    tracker: NullTracker
+    """Takes rows, figures and pictures for MLflow."""
+    monitor: Monitor
+    """Progress line, rows, warnings and gauges."""
 
-class Run:
-    """The parts of one attempt; see `train`."""
+    done: int
+    """Steps behind the weights."""
+    cursor: Cursor
+    """Where the data goes on."""
+    metrics: dict[str, float]
+    """Of the last validation."""
 
     def __init__(
         self,
@@ -97,11 +107,11 @@ class Run:
         tracker: NullTracker | None = None,
         report: Report = lambda metrics: None,
     ) -> None:
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
         self.config, self.report = config, report
         self.world = world = world or World()
         self.tracker = tracker or NullTracker()
-        if config.train.threads:
-            torch.set_num_threads(config.train.threads)
         self.stream = TrainStream(
             config.data.train,
             stream=config.stream,
@@ -112,50 +122,44 @@ class Run:
             world=world.size,
             seed=config.seed,
         )
-        epoch = self.stream.images / config.train.global_batch
-        self.plan: StepPlan = plan_steps(config.train, steps_per_epoch=epoch, world=world.size)
+        steps_per_epoch = self.stream.images / config.train.global_batch
+        self.plan = plan_steps(config.train, steps_per_epoch=steps_per_epoch, world=world.size)
         state.seed_all(config.seed)
         network = create_model(config.model).to(world.device)
         if not checkpoint.folders(config.run_url):
             start_from(network, config.train)
-        self.judge = copy.deepcopy(network).eval()
+        self.evaluated = copy.deepcopy(network).eval()
         self.stepper = Stepper(
             network, train=config.train, optim=config.optim, loss=config.loss, plan=self.plan, world=world
         )
         self.saver = Saver(config.run_url, keep_best=config.train.keep_best) if world.first else None
-        looked_at = config.train.pictures if self.tracker.live else 0
-        self.samples = fixed_samples(config.data.val, looked_at) if looked_at else []
-        self.done, self.cursor = 0, Cursor()
-        self.metrics: dict[str, float] = {}
+        pictures = config.train.pictures if self.tracker.live else 0
+        self.samples = fixed_samples(config.data.val, pictures) if pictures else []
+        self.done, self.cursor, self.metrics = 0, Cursor(), {}
 
-    def go(self, stop: Callable[[], bool] = lambda: False) -> Outcome:
-        """Train to the end, or until it is time to leave."""
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Outcome:
+        """Resume, train to the end or until it is time to leave, and say what came of it.
+
+        Args:
+            stop: asked at every step; once it says so on any worker, all save at the next step and leave.
+
+        Raises:
+            RuntimeError: too many steps in a row were not finite.
+        """
         try:
-            return self._go(stop)
+            self.resume()
+            begun = self.done
+            with self._monitored() as self.monitor:
+                leaving = self.done < self.plan.total and self.steps(stop)
+            if self.saver:
+                self.saver.close()  # the best checkpoint is known once all are written
+            return self._outcome(begun, finished=not leaving)
         finally:
             if self.saver:
                 self.saver.close()
 
-    def _go(self, stop: Callable[[], bool]) -> Outcome:
-        self._resume()
-        begun = self.done
-        batch = self.config.train.global_batch
-        progress = None
-        if self.world.first:
-            total = self.plan.total * batch
-            progress = Progress(total, f"train {self.config.name}", "images", done=begun * batch)
-        leaving = False
-        gauges = Gauges(self.config.name) if self.world.first else None
-        ap = self.metrics.get("val/ap", float("nan"))
-        watched = Monitor(self.tracker, progress, global_batch=batch, device=self.world.device, gauges=gauges, ap=ap)
-        with watched as watch:
-            if self.done < self.plan.total:
-                leaving = self.steps(watch, stop)
-        if self.saver:
-            self.saver.close()
-        return self._outcome(watch, begun, finished=not leaving)
-
-    def _resume(self) -> None:
+    def resume(self) -> None:
+        """Take up the newest checkpoint, which the first worker finds, where there is one."""
         saved = state.newest(self.config.run_url) if self.world.first else None
         url = self.world.from_first(saved.url if saved else "")
         if url:
@@ -163,14 +167,26 @@ class Run:
             self.cursor = state.restore(saved, self.stepper, self.config)
             self.done, self.metrics = saved.step, dict(saved.training.get("validated", saved.metrics))
 
-    def steps(self, watch: Monitor, stop: Callable[[], bool]) -> bool:
+    def _monitored(self) -> Monitor:
+        global_batch, first = self.config.train.global_batch, self.world.first
+        total, done = self.plan.total * global_batch, self.done * global_batch
+        return Monitor(
+            self.tracker,
+            Progress(total, f"train {self.config.name}", "images", done=done) if first else None,
+            global_batch=global_batch,
+            device=self.world.device,
+            gauges=Gauges(self.config.name) if first else None,
+            ap=self.metrics.get("val/ap", float("nan")),
+        )
+
+    def steps(self, stop: Callable[[], bool]) -> bool:
         """Go on to the end; whether the run leaves before it."""
         vote, clock = Vote(self.world), Clock()
         batches = timed(feed(self.stream.batches(self.cursor), self.world.device), self.stepper.stopwatch)
         for batch in batches:
             self.stepper.step(batch, self.done)
             self.done, self.cursor = self.done + 1, batch.cursor
-            watch.stepped(clock.lap())
+            self.monitor.stepped(clock.lap())
             ended = self.done == self.plan.total
             leaving = vote.cast(stop()) and not ended
             if ended or self.done % self.config.train.log_every == 0:
@@ -178,10 +194,10 @@ class Run:
                 if self.stream.skipped:
                     rows["empty_places_first_worker"] = float(self.stream.skipped)
                 lr = learning_rate(self.done - 1, self.plan.total, self.config.optim)
-                watch.row(rows, step=self.done, lr=lr)
+                self.monitor.row(rows, step=self.done, lr=lr)
             validated = self.done in self.plan.validate_at and not leaving
             if validated:
-                self._validate(watch)
+                self._validate()
             if leaving or self.done in self.plan.checkpoint_at:
                 self._save(self.metrics if validated else {})
             if ended or leaving:
@@ -189,12 +205,12 @@ class Run:
             clock.lap()
         raise AssertionError("the stream has no end")
 
-    def _validate(self, watch: Monitor) -> None:
+    def _validate(self) -> None:
         average = self.stepper.average
-        self.judge.load_state_dict(average.weights() if average else self.stepper.network.state_dict())
-        _from_first_worker(self.judge, self.world)
+        self.evaluated.load_state_dict(average.weights() if average else self.stepper.network.state_dict())
+        _from_first_worker(self.evaluated, self.world)
         found = validate(
-            self.judge,
+            self.evaluated,
             self.config.data.val,
             size=self.config.evaluate.size or self.config.model.side,
             protocol=self.config.evaluate.protocol,
@@ -203,9 +219,9 @@ class Run:
         )
         figures = {f"val/{name}": value for name, value in found.scores.as_dict().items()} if found else None
         self.metrics = self.world.from_first(figures)
-        watch.validated(self.metrics, step=self.done)
+        self.monitor.validated(self.metrics, step=self.done)
         if self.samples:
-            grid = picture_grid(self.judge, self.samples, size=self.config.model.side, device=self.world.device)
+            grid = picture_grid(self.evaluated, self.samples, size=self.config.model.side, device=self.world.device)
             self.tracker.artifact(f"pictures/step-{self.done:08d}.jpg", jpeg(grid))
         self.report({**self.metrics, "step": self.done, "of": self.plan.total, "ap": self.metrics["val/ap"]})
 
@@ -222,16 +238,16 @@ class Run:
                 )
             )
 
-    def _outcome(self, watch: Monitor, begun: int, *, finished: bool) -> Outcome:
+    def _outcome(self, begun: int, *, finished: bool) -> Outcome:
         entries = checkpoint.listing(self.config.run_url) if self.world.first else []
-        best = max(entries, key=lambda entry: (entry.ap, entry.step), default=None)
-        batch = self.config.train.global_batch
+        best = checkpoint.best(entries) if entries else None
+        global_batch = self.config.train.global_batch
         return Outcome(
             steps=self.done,
-            images=self.done * batch,
+            images=self.done * global_batch,
             resumed_from=begun,
-            images_per_second=watch.steps * batch / max(1e-9, watch.training_seconds),
-            training_seconds=watch.training_seconds,
+            images_per_second=self.monitor.steps * global_batch / max(1e-9, self.monitor.training_seconds),
+            training_seconds=self.monitor.training_seconds,
             skipped_steps=self.stepper.skipped,
             metrics=self.metrics,
             best_ap=best.ap if best else -1.0,

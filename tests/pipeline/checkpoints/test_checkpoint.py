@@ -187,3 +187,13 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(tmp_path: Pat
     (Path(checkpoint.step_url(run, 10)) / "training.pt").write_bytes(b"cut")
     with pytest.raises(ValueError, match=f"{run} cannot be resumed.*delete its folder checkpoints/"):
         newest(run)
+
+
+@pytest.mark.parametrize("ap", [float("nan"), float("inf"), "best", [0.99], None])
+def test_a_manifest_whose_ap_is_no_number_is_not_the_best(tmp_path: Path, ap: object) -> None:
+    entries = [
+        checkpoint.CheckpointInfo(url="a", step=1, metrics={"val/ap": 0.5}),
+        checkpoint.CheckpointInfo(url="b", step=2, metrics={"val/ap": ap}),  # type: ignore[dict-item]
+    ]
+    assert checkpoint.best(entries).url == "a"
+    assert checkpoint.best(entries[1:]).ap == -1.0

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from pipeline.checkpoints import checkpoint, saver
-from pipeline.checkpoints.checkpoint import Checkpoint, Entry
+from pipeline.checkpoints.checkpoint import Checkpoint, CheckpointInfo
 from pipeline.checkpoints.saver import Saver, superfluous
 
 
-def entry(step: int, ap: float | None = None) -> Entry:
-    return Entry(url=f"u{step}", step=step, metrics={} if ap is None else {"val/ap": ap})
+def entry(step: int, ap: float | None = None) -> CheckpointInfo:
+    return CheckpointInfo(url=f"u{step}", step=step, metrics={} if ap is None else {"val/ap": ap})
 
 
 def item(step: int, ap: float | None = None) -> Checkpoint:

@@ -12,7 +12,7 @@ from lhrnet.normalise import normalise
 from pipeline.checkpoints import checkpoint
 from pipeline.config.tree import Config, parse
 from pipeline.evaluation.validate import validate
-from pipeline.runs.loop import Outcome, Run, train
+from pipeline.runs.loop import Outcome, Trainer
 from pipeline.training import stepper
 
 
@@ -53,7 +53,7 @@ def equal(one: Any, other: Any) -> bool:
 
 @pytest.fixture(scope="module")
 def undisturbed(drawn_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return train(config_of(drawn_shards, tmp_path_factory.mktemp("runs"), "undisturbed"))
+    return Trainer(config_of(drawn_shards, tmp_path_factory.mktemp("runs"), "undisturbed")).run()
 
 
 def after(steps: int) -> Any:
@@ -77,10 +77,10 @@ def test_broken_off_and_resumed_it_ends_in_the_same_bits(
     undisturbed: Outcome, drawn_shards: Path, tmp_path: Path, at: int
 ) -> None:
     config = config_of(drawn_shards, tmp_path)
-    left = train(config, stop=after(at))
+    left = Trainer(config).run(after(at))
     assert (left.finished, left.steps) == (False, at)
     torch.manual_seed(99)
-    resumed = train(config)
+    resumed = Trainer(config).run()
     assert (resumed.resumed_from, resumed.steps, resumed.finished) == (at, 6, True)
     assert equal(state_of(resumed), state_of(undisturbed))
 
@@ -98,9 +98,9 @@ def test_killed_it_repeats_only_the_steps_since_the_last_checkpoint(
 
     monkeypatch.setattr(stepper.Stepper, "step", killed)
     with pytest.raises(KeyboardInterrupt):
-        train(config)
+        Trainer(config).run()
     monkeypatch.setattr(stepper.Stepper, "step", real)
-    resumed = train(config)
+    resumed = Trainer(config).run()
     assert resumed.resumed_from == 3
     assert equal(state_of(resumed), state_of(undisturbed))
 
@@ -109,17 +109,17 @@ def test_a_damaged_newest_checkpoint_costs_the_way_back_to_the_one_before(
     undisturbed: Outcome, drawn_shards: Path, tmp_path: Path
 ) -> None:
     config = config_of(drawn_shards, tmp_path, checkpoint_every=2)
-    train(config, stop=after(4))
+    Trainer(config).run(after(4))
     (Path(checkpoint.step_url(config.run_url, 4)) / "training.pt").write_bytes(b"cut")
-    resumed = train(config)
+    resumed = Trainer(config).run()
     assert resumed.resumed_from == 2
     assert equal(state_of(resumed)["weights"], state_of(undisturbed)["weights"])
 
 
 def test_a_finished_run_is_left_as_it_is(drawn_shards: Path, tmp_path: Path) -> None:
     config = config_of(drawn_shards, tmp_path, steps=1)
-    first = train(config)
-    again = train(config)
+    first = Trainer(config).run()
+    again = Trainer(config).run()
     assert (again.resumed_from, again.steps, again.checkpoint) == (1, 1, first.checkpoint)
     assert again.metrics == first.metrics
 
@@ -128,7 +128,7 @@ def test_accumulated_steps_have_the_gradient_of_the_whole_batch(drawn_shards: Pa
     norms = {}
     for micro in (0, 1):
         config = config_of(drawn_shards, tmp_path, f"m{micro}", micro_batch=micro, precision="fp32")
-        run = Run(config)
+        run = Trainer(config)
         run.stepper.network.eval()  # batch statistics are those of a micro-batch, and no part of this
         batch = next(run.stream.batches())
         run.stepper._backward(batch)
@@ -141,7 +141,7 @@ def test_steps_that_are_not_finite_change_nothing_and_are_counted(
     drawn_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_of(drawn_shards, tmp_path)
-    run = Run(config)
+    run = Trainer(config)
     batch = next(run.stream.batches())
     run.stepper.step(batch, 0)
     before = {name: tensor.clone() for name, tensor in run.stepper.network.state_dict().items()}
@@ -160,8 +160,8 @@ def test_steps_that_are_not_finite_change_nothing_and_are_counted(
 
 def test_the_moving_average_is_what_is_validated_and_exported(drawn_shards: Path, tmp_path: Path) -> None:
     config = config_of(drawn_shards, tmp_path)
-    run = Run(config)
-    outcome = run.go()
+    run = Trainer(config)
+    outcome = run.run()
     exported = checkpoint.load(outcome.checkpoint)
     assert run.stepper.average is not None
     assert equal(dict(exported.weights), run.stepper.average.weights())
@@ -180,7 +180,7 @@ def test_a_compiled_run_is_compiled_and_learns_the_same(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     losses = []
     for compiled in (False, True):
-        run = Run(config_of(drawn_shards, tmp_path, f"c{compiled}".lower(), compile=compiled, precision="fp32"))
+        run = Trainer(config_of(drawn_shards, tmp_path, f"c{compiled}".lower(), compile=compiled, precision="fp32"))
         batches = run.stream.batches()
         for number in range(2):
             run.stepper.step(next(batches), number)
@@ -195,7 +195,7 @@ def test_a_run_that_is_to_be_compiled_and_is_not_ends(drawn_shards: Path, tmp_pa
         torch.compiler.set_stance("force_eager"),
         pytest.raises(stepper.HopelessError, match=r"torch\.compile compiled nothing"),
     ):
-        train(config)
+        Trainer(config).run()
 
 
 def test_too_many_steps_in_a_row_end_the_run(
@@ -203,29 +203,29 @@ def test_too_many_steps_in_a_row_end_the_run(
 ) -> None:
     monkeypatch.setattr(stepper, "normalise", lambda images: normalise(images) * float("nan"))
     with pytest.raises(RuntimeError, match="2 steps in a row had a gradient that is not finite"):
-        train(config_of(drawn_shards, tmp_path, max_nonfinite=2))
+        Trainer(config_of(drawn_shards, tmp_path, max_nonfinite=2)).run()
 
 
 def test_a_checkpoint_of_another_network_is_refused(drawn_shards: Path, tmp_path: Path) -> None:
-    train(config_of(drawn_shards, tmp_path, steps=1))
+    Trainer(config_of(drawn_shards, tmp_path, steps=1)).run()
     other = parse(config_of(drawn_shards, tmp_path, steps=2).tree() | {"model": {"r": -3, "input_size": 64}})
     with pytest.raises(ValueError, match="of another network"):
-        train(other)
+        Trainer(other).run()
 
 
 def test_a_new_run_starts_from_the_weights_it_is_given(drawn_shards: Path, tmp_path: Path) -> None:
-    first = train(config_of(drawn_shards, tmp_path, steps=1))
+    first = Trainer(config_of(drawn_shards, tmp_path, steps=1)).run()
     config = config_of(drawn_shards, tmp_path, "b", steps=1, init_from=first.checkpoint)
-    run = Run(config)
+    run = Trainer(config)
     weights = checkpoint.load(first.checkpoint).weights
     assert all(torch.equal(t, weights[name]) for name, t in run.stepper.network.state_dict().items())
 
 
 def test_frozen_parts_stay_to_the_bit_statistics_included(drawn_shards: Path, tmp_path: Path) -> None:
     config = config_of(drawn_shards, tmp_path, steps=2, freeze=("backbone",))
-    run = Run(config)
+    run = Trainer(config)
     before = {name: tensor.clone() for name, tensor in run.stepper.network.state_dict().items()}
-    run.go()
+    run.run()
     after = run.stepper.network.state_dict()
     same = [name for name in before if torch.equal(before[name], after[name])]
     assert [name for name in before if name.startswith("backbone") and name not in same] == []
@@ -234,23 +234,23 @@ def test_frozen_parts_stay_to_the_bit_statistics_included(drawn_shards: Path, tm
 
 def test_freezing_nothing_is_an_error_that_names_what_there_is(drawn_shards: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no parameter's name begins with 'nosuch'; they begin with .*"):
-        train(config_of(drawn_shards, tmp_path, freeze=("nosuch",)))
+        Trainer(config_of(drawn_shards, tmp_path, freeze=("nosuch",))).run()
 
 
 def test_leaving_where_a_validation_was_due_claims_no_figures(drawn_shards: Path, tmp_path: Path) -> None:
     config = config_of(drawn_shards, tmp_path, steps=12, validate_every=0.25, checkpoint_every=100)
-    left = train(config, stop=after(6))
+    left = Trainer(config).run(after(6))
     figures = {entry.step: dict(entry.metrics) for entry in checkpoint.listing(config.run_url)}
     assert left.steps == 6
     assert figures[3]["val/ap"] >= 0
     assert figures[6] == {}
-    resumed = Run(config)
-    resumed._resume()
+    resumed = Trainer(config)
+    resumed.resume()
     assert resumed.metrics == figures[3], "what was last seen is still known"
 
 
 def test_reports_come_with_every_validation(drawn_shards: Path, tmp_path: Path) -> None:
     seen: list[Any] = []
-    train(config_of(drawn_shards, tmp_path, steps=12, validate_every=0.5), report=seen.append)
+    Trainer(config_of(drawn_shards, tmp_path, steps=12, validate_every=0.5), report=seen.append).run()
     assert [row["step"] for row in seen] == [6, 12]
     assert all(0 <= row["ap"] <= 1 for row in seen)

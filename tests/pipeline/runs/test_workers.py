@@ -18,7 +18,7 @@ from lhrnet.normalise import normalise
 from pipeline.checkpoints import checkpoint
 from pipeline.cluster.world import Vote, World
 from pipeline.config.tree import Config, parse
-from pipeline.runs.loop import Run, train
+from pipeline.runs.loop import Trainer
 from pipeline.training import stepper
 
 
@@ -63,7 +63,7 @@ def on_two_workers(work: Callable[[int, int, dict[str, Any]], None], config: Con
 
 def half_then_leave(rank: int, port: int, tree: dict[str, Any]) -> None:
     """Two workers; the second is told to leave during the first step."""
-    outcome = train(parse(tree), world=enter(rank, 2, port), stop=lambda: rank == 1)
+    outcome = Trainer(parse(tree), world=enter(rank, 2, port)).run(lambda: rank == 1)
     assert (outcome.finished, outcome.steps) == (False, 2), outcome
     dist.destroy_process_group()
 
@@ -71,7 +71,7 @@ def half_then_leave(rank: int, port: int, tree: dict[str, Any]) -> None:
 def one_sees_nothing_finite(rank: int, port: int, tree: dict[str, Any]) -> None:
     """Two workers; the images of the second spoil one step."""
     world = enter(rank, 2, port)
-    run = Run(parse(tree), world=world)
+    run = Trainer(parse(tree), world=world)
     batches = run.stream.batches()
     run.stepper.step(next(batches), 0)
     before = {name: tensor.clone() for name, tensor in run.stepper.network.named_parameters()}
@@ -91,10 +91,10 @@ def one_sees_nothing_finite(rank: int, port: int, tree: dict[str, Any]) -> None:
 
 
 def test_begun_on_two_workers_and_ended_on_one_it_is_the_run_of_one(drawn_shards: Path, tmp_path: Path) -> None:
-    alone = train(config_of(drawn_shards, tmp_path / "alone"))
+    alone = Trainer(config_of(drawn_shards, tmp_path / "alone")).run()
     config = config_of(drawn_shards, tmp_path / "two", workers=2)
     on_two_workers(half_then_leave, config)
-    ended = train(config_of(drawn_shards, tmp_path / "two"))
+    ended = Trainer(config_of(drawn_shards, tmp_path / "two")).run()
     assert (ended.resumed_from, ended.steps) == (2, 4)
     one, two = (checkpoint.load(outcome.checkpoint, training=True).training for outcome in (alone, ended))
     assert one["cursor"] == two["cursor"]
@@ -120,7 +120,7 @@ def test_a_worker_alone_agrees_with_itself() -> None:
 def test_only_passes_of_equal_size_make_the_number_of_workers_irrelevant(
     micro: int, drawn_shards: Path, tmp_path: Path
 ) -> None:
-    run = Run(config_of(drawn_shards, tmp_path, micro_batch=micro))
+    run = Trainer(config_of(drawn_shards, tmp_path, micro_batch=micro))
     assert run.plan.passes == (1 if micro == 0 else 2)
 
 

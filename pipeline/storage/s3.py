@@ -63,7 +63,9 @@ def _explained(url: str) -> Iterator[None]:
     except s3.ClientError as error:
         raise _client_error(url, error) from error
     except (s3.NoCredentialsError, s3.PartialCredentialsError) as error:
-        raise PermissionError(f"{url}: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_ROLE_ARN") from error
+        raise PermissionError(
+            f"{url}: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_ROLE_ARN"
+        ) from error
     except (s3.HTTPClientError, s3.ConnectionError) as error:
         raise ConnectionError(
             f"{url} cannot be reached {_at()} ({type(error).__name__}); is the store up, and AWS_ENDPOINT_URL right?"

@@ -17,7 +17,7 @@ from pipeline.config.tree import Config, parse
 from pipeline.data.index import read_index
 from pipeline.data.stream import TrainStream
 from pipeline.release import package
-from pipeline.runs.loop import train
+from pipeline.runs.loop import Trainer
 from pipeline.search.record import TrialRecords
 from pipeline.search.trial import record_config, search_url, trial_name
 from pipeline.search.tuner import check_unchanged
@@ -76,7 +76,7 @@ def test_a_checkpoint_gives_the_network_that_it_gave(there: Path, expected: dict
 
 def test_a_run_goes_on_from_its_checkpoint(there: Path) -> None:
     config = parse(checkpoints.load("runs/first").config)
-    outcome = train(config)
+    outcome = Trainer(config).run()
     assert (outcome.resumed_from, outcome.steps, outcome.finished) == (2, 4, True)
 
 

@@ -11,7 +11,7 @@ from lhrnet.coco import labelled
 
 
 def loss_mask(annotations: Sequence[Mapping[str, Any]], height: int, width: int) -> NDArray[np.bool_]:
-    """Leave out the regions where people stand without being labelled.
+    """Mask out the regions of people without labelled keypoints.
 
     These are crowd regions (`iscrowd`) and people with no labelled keypoint, each by its segmentation (polygons or
     run lengths, compressed or not), or by its box where it has none. Equal to the reference code's `get_mask`.

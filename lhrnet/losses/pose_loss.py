@@ -120,7 +120,7 @@ def pose_loss(outputs: tuple[Tensor, Tensor], joints_BPK3: Tensor, mask_half_Bhw
 def heatmap_loss(heat_BKhw: Tensor, target_BKhw: Tensor, mask_Bhw: Tensor, positive_weight: float = 0.0) -> Tensor:
     """Mean over all of an image's map pixels of mask * (1 + positive_weight * target) * (heat - target)².
 
-    Pixels that do not count add nothing to the sum but stay in the mean's count, as in the reference code.
+    Masked pixels add 0 to the sum but are counted in the mean's denominator, as in the reference code.
 
     Returns:
         (B,) float32.

@@ -34,7 +34,7 @@ def pixels(joints_BPK3: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, 
 
 
 def tag_indices(joints_BPK3: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Find where in the tag maps each joint's tag stands.
+    """Find the index of each joint's tag in the flattened tag maps.
 
     Args:
         joints_BPK3: x, y in map pixels and v.
@@ -51,7 +51,7 @@ def tag_indices(joints_BPK3: Tensor, size: tuple[int, int]) -> tuple[Tensor, Ten
 
 
 def render_heatmaps(joints_BPK3: Tensor, size: tuple[int, int], sigma: float = 2.0, centre: Centre = "floor") -> Tensor:
-    """Render a Gaussian of height 1 around every labelled joint; where people overlap the larger value stands.
+    """Render a Gaussian of height 1 around every labelled joint; where people overlap, the larger value counts.
 
     A joint reaches the pixels within 3 sigma + 1 of its own in x and in y (a window of 6 sigma + 3, as the reference
     code).
@@ -78,7 +78,7 @@ def render_heatmaps(joints_BPK3: Tensor, size: tuple[int, int], sigma: float = 2
     peak = joints_BPK3[..., :2] - 0.5
     drawn = torch.arange(images * joints, device=device).view(images, 1, joints).expand(x.shape)
     if device.type == "cpu" and not torch.compiler.is_compiling():
-        # The host may look at values: it spares itself the padding, most of the work.
+        # On the CPU, values can be read without a wait: dropping the padding saves most of the work.
         x, y, peak, drawn, valid = x[valid], y[valid], peak[valid], drawn[valid], valid[valid]
 
     reach = int(3 * sigma + 1)
@@ -92,7 +92,7 @@ def render_heatmaps(joints_BPK3: Tensor, size: tuple[int, int], sigma: float = 2
     beneath = beneath * ((row >= 0) & (row < height) & valid[..., None])
     gaussian = (beneath[..., :, None] * beside[..., None, :]).float()  # (joints..., window, window)
 
-    # What falls off the map goes to its border as a zero, which no maximum notices.
+    # Pixels off the map are written to its border as zeros, which do not change a maximum.
     line = (drawn[..., None] * height + row.clamp(0, height - 1)) * width
     place = line[..., :, None] + column.clamp(0, width - 1)[..., None, :]
     heat = torch.zeros(images * joints * height * width, device=device)

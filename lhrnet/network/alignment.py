@@ -1,4 +1,4 @@
-"""Channels of zeros that make a network faster: runtimes compute in blocks of channels, 4, 8 or 16 at a time."""
+"""Zero padding of channels for speed: inference runtimes compute in blocks of 4, 8 or 16 channels."""
 
 import torch
 from torch import Tensor, nn
@@ -6,18 +6,18 @@ from torch import Tensor, nn
 from lhrnet.network.stages import PoseNetwork
 
 MULTIPLE = 4
-"""onnxruntime takes its blocked convolutions for multiples of 4 only; more than that made nothing faster."""
+"""onnxruntime uses its blocked convolutions only for multiples of 4; larger multiples were not faster."""
 
 
 def align(network: PoseNetwork, multiple: int = MULTIPLE) -> None:
-    """Widen a network in place to multiples of so many channels; its maps stay what they are.
+    """Pad the channels of a network in place to a multiple; its output maps do not change.
 
-    The new channels are zero from end to end: zero weights and biases make them, and zero weights read them. At the
-    quarter resolution maps of zeros may follow the tags.
+    The added channels are zero throughout: zero weights and biases produce them, and zero weights read them. At the
+    quarter resolution, maps of zeros may follow the tags.
 
     Args:
-        network: as `deploy` gives it: without batch norm.
-        multiple: of what.
+        network: from `deploy`: without batch norm.
+        multiple: that all channel counts become multiples of.
     """
     for module in network.entry.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""The pieces that every network of the family is made of."""
+"""Building blocks that the networks share."""
 
 from typing import Literal
 

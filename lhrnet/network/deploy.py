@@ -1,6 +1,6 @@
-"""A network for use alone: batch norm merged into the convolutions, the channel exchange into constant weights.
+"""A network for inference: batch norm merged into the convolutions, the channel exchange into constant weights.
 
-What is left are convolutions, resizes and sums with constant weights, which exporters and other runtimes understand.
+What remains are convolutions, resizes and sums with constant weights, which exporters and runtimes support.
 """
 
 import copy
@@ -64,7 +64,7 @@ class FrozenBranch(nn.Module):
 
 
 class FrozenExchange(nn.Module):
-    """The transitions of a trained network, any form of exchange, with weights folded once and for all."""
+    """The transitions of a trained network, for any form of exchange, with constant folded weights."""
 
     def __init__(self, convs: Sequence[nn.Conv2d], cem: CEM) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class FrozenExchange(nn.Module):
 
 
 def deploy(network: PoseNetwork) -> PoseNetwork:
-    """A copy in eval mode that computes the same maps with fewer steps; it is not for training.
+    """A copy in eval mode that computes the same maps with fewer operations; not for training.
 
     The weights have other names than the network's. The copy has no batch norm and, if the network exchanges channels,
     a `FrozenExchange` in place of its transitions.

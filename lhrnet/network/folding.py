@@ -1,4 +1,4 @@
-"""The channel exchange without its cost: what the strided convolutions read, gathered once, at its own resolution.
+"""Weights of the folded channel exchange: the same maps as the paper's recipe, computed without upsampling to 1/4.
 
 After nearest upsampling by f, a 3x3 convolution of stride s reads only the pixels floor((s p + t) / f), t = -1, 0, 1,
 of a map. Branch n (counted from 0) has s = 2^n, source j has f = 2^j. Hence, exactly:
@@ -8,6 +8,13 @@ of a map. Branch n (counted from 0) has s = 2^n, source j has f = 2^j. Hence, ex
   upsampled by 2^(j - n);
 - other branches, sources j < n (far): the pixels q - 1 and q, q = 2^(n - j) p, and for j = 0 also q + 1 with the
   unfolded weights. Each such pixel becomes a channel of its own at the branch's resolution, for a 1x1 convolution.
+
+On one axis, branch 1 and source 1 (s = f = 2), around output pixel p:
+
+    source pixels     [  p - 1  ][    p    ]
+    upsampled by 2    [    |    ][    |    ]
+    3x3 taps at 2p          w0    w1    w2
+    folded weights    [   w0    ][ w1 + w2 ]
 """
 
 from collections.abc import Sequence
@@ -18,7 +25,7 @@ from torch import Tensor
 
 
 class ChannelRun(NamedTuple):
-    """Channels first, first + step, ... of one source that stand side by side in A'_n."""
+    """Channels first, first + step, ... of one source that are neighbours in A'_n."""
 
     source: int
     first: int
@@ -27,7 +34,7 @@ class ChannelRun(NamedTuple):
 
     @property
     def channels(self) -> slice:
-        """The same as a slice of the source's channels."""
+        """As a slice of the source's channels."""
         return slice(self.first, self.first + self.step * (self.length - 1) + 1, self.step)
 
 
@@ -36,7 +43,7 @@ Plan = tuple[tuple[ChannelRun, ...], ...]
 
 
 def channel_runs(row: Sequence[tuple[int, int]]) -> tuple[ChannelRun, ...]:
-    """Group the channels of A'_n, given as (source, channel), into as few runs as their order allows."""
+    """Group the channels of A'_n, given as (source, channel), into runs of equal steps, from first to last."""
     found: list[ChannelRun] = []
     for source, channel in row:
         last = found[-1] if found else None
@@ -50,17 +57,17 @@ def channel_runs(row: Sequence[tuple[int, int]]) -> tuple[ChannelRun, ...]:
 
 
 def has_far(n: int, row: Sequence[ChannelRun]) -> bool:
-    """Whether branch n reads anything from finer maps than its own."""
+    """Whether branch n reads maps that are finer than itself."""
     return any(run.source < n for run in row)
 
 
 def taps(source: int) -> tuple[int, ...]:
-    """Pixels that a far convolution reads on each axis, counted from 2^(n - j) p."""
+    """Offsets from q = 2^(n - j) p, in pixels of a far source j, that are read on each axis."""
     return (-1, 0, 1) if source == 0 else (-1, 0)
 
 
 def flatten(plan: Plan) -> list[int]:
-    """The plan as plain numbers, which is what an operator can take."""
+    """The plan as a list of integers: a custom operator of torch takes no other structure."""
     return [number for n, row in enumerate(plan) for run in row for number in (n, *run)]
 
 
@@ -73,7 +80,7 @@ def unflatten(numbers: Sequence[int], branches: int) -> Plan:
 
 
 def fold(weight: Tensor) -> Tensor:
-    """2x2 weights of a 3x3 kernel whose second and third taps read the same pixel on each axis: [w0, w1 + w2]."""
+    """2x2 weights (O, C, 2, 2) of a 3x3 kernel (O, C, 3, 3): [w0, w1 + w2] on each axis."""
     weight = torch.cat([weight[:, :, :1], weight[:, :, 1:2] + weight[:, :, 2:]], dim=2)
     return torch.cat([weight[..., :1], weight[..., 1:2] + weight[..., 2:]], dim=3)
 
@@ -96,7 +103,7 @@ def _fold(weight: Tensor, numbers: list[int], n: int) -> tuple[Tensor, Tensor]:
 
 
 def _format(weight: Tensor) -> torch.memory_format:
-    """The order of memory that folded weights keep, which the compiler must know beforehand."""
+    """Memory format of the folded weights: that of the weights, so that the compiler can predict it."""
     channels_last = weight.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if channels_last else torch.contiguous_format
 
@@ -136,7 +143,7 @@ def _(near: Tensor, far: Tensor, numbers: list[int], n: int) -> Tensor:
 
 
 def _spread(gradient: Tensor) -> Tensor:
-    """The transpose of `fold`: each of two numbers back to the taps it was added up from."""
+    """The gradient of `fold`: that of a sum goes to both of its taps."""
     gradient = torch.cat([gradient, gradient[:, :, 1:]], dim=2)
     return torch.cat([gradient, gradient[..., 1:]], dim=3)
 

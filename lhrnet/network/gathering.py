@@ -1,7 +1,23 @@
 """Gathering what the folded exchange reads (see `folding`), and scattering its gradient back.
 
-Both are operators of their own, so that the compiler takes the copies as they are: traced one by one they make a graph
-of some hundred nested slices. They only copy; autograd's own slices would zero and add whole maps for each of them.
+A far source with stride 2 and taps -1 and 0 (4x4 pixels) becomes four channels at the branch's resolution (2x2), one
+for each pair of taps; what lies before the border is 0:
+
+    source            A       B       C       D
+    D C D C           0 0     0 0     0 C     D D
+    B A B A    ->     0 A     B B     0 C     D D
+    D C D C
+    B A B A
+
+A near source of branches 1 to 3 is copied, upsampled where it is coarser, into a buffer with a row of zeros above and a
+column of zeros to the left, which are its pixels -1:
+
+    x x               0 0 0
+    x x        ->     0 x x
+                      0 x x
+
+Both directions are custom operators, which the compiler takes as a whole: traced one by one, the copies make a graph
+of about a hundred nested slices. They only copy; autograd of a slice would zero and add a whole map each time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +31,7 @@ from lhrnet.network.folding import Plan, flatten, has_far, taps, unflatten
 
 
 def gather(plan: Plan, maps: Sequence[Tensor]) -> list[tuple[Tensor, Tensor | None]]:
-    """For each branch what its near and its far convolution read; None where a branch takes nothing from afar.
+    """Inputs of each branch's near and far convolution; None for far where a branch reads no finer map.
 
     Near is (B, C, h, w) for the first branch and (B, C, h + 1, w + 1), zero at the top and left, for the others; far is
     (B, C', h, w). Nothing is kept for the backward pass.
@@ -25,7 +41,7 @@ def gather(plan: Plan, maps: Sequence[Tensor]) -> list[tuple[Tensor, Tensor | No
 
 
 def _buffers(plan: Plan, maps: Sequence[Tensor]) -> list[Tensor]:
-    """Room for what the branches read, zero where that lies beyond the border."""
+    """Buffers for the inputs of the branches' convolutions, zero beyond the border, otherwise not initialised."""
     buffers = []
     for n, row in enumerate(plan):
         batch, _, height, width = maps[n].shape
@@ -42,7 +58,7 @@ def _buffers(plan: Plan, maps: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _maps(plan: Plan, buffers: Sequence[Tensor], widths: Sequence[int]) -> list[Tensor]:
-    """Zeros in the shape of the maps that these buffers were gathered from."""
+    """Zeros in the shapes of the maps that these buffers were gathered from."""
     batch, _, height, width = buffers[0].shape
     return [_empty((batch, channels, height >> n, width >> n), buffers[0]).zero_() for n, channels in enumerate(widths)]
 
@@ -54,7 +70,7 @@ def _empty(shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 def _pairs(plan: Plan, maps: Sequence[Tensor], buffers: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Every piece of a map beside its place in a buffer, both as views, and the factor it is upsampled by."""
+    """Views of a map's pixels and of their destination in a buffer, with the upsampling factor between them."""
     remaining = iter(buffers)
     for n, row in enumerate(plan):
         height, width = maps[n].shape[2:]
@@ -78,7 +94,7 @@ def _pairs(plan: Plan, maps: Sequence[Tensor], buffers: Sequence[Tensor]) -> Ite
 
 
 def _reads(tap: int, stride: int, size: int) -> tuple[slice, slice]:
-    """Pixels stride * p + tap of a source, p = 0 .. size - 1, and the p they belong to; none lies before the border."""
+    """Slices of a source's pixels stride * p + tap, p = 0 .. size - 1, and of p, without those before the border."""
     if tap < 0:
         return slice(stride + tap, (size - 1) * stride, stride), slice(1, None)
     return slice(tap, None, stride), slice(None)

@@ -19,7 +19,7 @@ class LoadReport:
     """Keys of the backbone that the file lacks; they keep their values."""
 
     unexpected: tuple[str, ...]
-    """Keys of the file that the backbone has no place for."""
+    """Keys of the file that the backbone lacks."""
 
     def __str__(self) -> str:
         text = f"backbone: {len(self.loaded)} loaded, {len(self.missing)} missing, {len(self.unexpected)} unexpected"
@@ -30,12 +30,12 @@ class LoadReport:
 
 
 def load_backbone(network: PoseNetwork, state_dict: Mapping[str, Tensor]) -> LoadReport:
-    """Copy weights into `network.backbone`, leaving all else as it is.
+    """Copy weights into `network.backbone`; the rest of the network keeps its weights.
 
     Args:
         network: any network of the registry.
         state_dict: a backbone's weights, or those of a whole network, of which only the keys that begin with
-            "backbone." are looked at. A leading "module." (from data-parallel training) is ignored.
+            "backbone." are used. A leading "module." (from data-parallel training) is ignored.
 
     Raises:
         ValueError: no key fits, or one has another shape; nothing is loaded then.

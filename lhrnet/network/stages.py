@@ -17,25 +17,25 @@ from lhrnet.network.config import ModelConfig, check_size
 
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
-    """A run of modules on the same branches."""
+    """A stage: consecutive modules on the same branches."""
 
     widths: Sequence[int]
     """Channels of the branches, finest first."""
 
     modules: int
-    """How many modules follow one another, at least 1."""
+    """Number of modules, at least 1."""
 
     blocks: int
     """Basic blocks on each branch of each module."""
 
     outputs: int | None = None
-    """How many branches the last module puts out, finest first; left out, all."""
+    """Number of output branches of the last module, finest first; left out, all."""
 
     carry: bool = False
-    """Whether a branch of the stage before enters through a 3x3 convolution rather than as it is."""
+    """Whether branches of the previous stage pass a 3x3 convolution first."""
 
     grow: bool = False
-    """Whether a new branch is made from the coarsest one by a stride-2 convolution rather than taken from the entry."""
+    """Whether a new branch comes from the coarsest one by a stride-2 convolution, rather than from the entry."""
 
 
 class Fuse(nn.Module):
@@ -83,7 +83,7 @@ class StageModule(nn.Module):
 
 
 class Stage(nn.Module):
-    """Brings the branches of the stage before and the new ones together, then runs the modules."""
+    """Joins the branches of the previous stage and the new ones, then runs the modules."""
 
     def __init__(self, spec: StageSpec, previous: Sequence[int]) -> None:
         super().__init__()

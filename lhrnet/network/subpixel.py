@@ -1,4 +1,4 @@
-"""A transposed convolution as an ordinary one, which runtimes compute faster and in whole numbers too."""
+"""A transposed convolution as an ordinary one, which runtimes compute faster and can quantise to int8."""
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,10 @@ class SubpixelUp(nn.Module):
     """The same function as a 4x4 transposed convolution of stride 2 and padding 1, (B, C, h, w) to (B, D, 2h, 2w).
 
     Each output pixel is made of two by two input pixels. One 2x2 convolution computes all four kinds of output pixels
-    (even and odd rows and columns) around every corner between input pixels; they are then put in their places.
+    (even and odd rows and columns) around every corner between input pixels; they are then interleaved (pixel shuffle).
 
     Args:
-        up: what it stands for, with bias.
+        up: the convolution to replace, with bias.
     """
 
     def __init__(self, up: nn.ConvTranspose2d) -> None:

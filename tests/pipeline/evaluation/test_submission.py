@@ -4,6 +4,7 @@ import io
 import json
 import math
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,6 @@ import pytest
 
 from pipeline.data.index import read_index, truth
 from pipeline.evaluation.submission import check_results, check_split, file_name, pack, read_zip, score_zip
-from pipeline.scenes.synthetic import SceneConfig, write_coco
-from pipeline.sharding.plan import make_plans
-from pipeline.sharding.write import write_split
 
 IDS = frozenset({1, 2})
 
@@ -125,12 +123,8 @@ def test_a_zip_the_server_would_not_take_is_refused(blob: bytes, says: str) -> N
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("rehearsal")
-    write_coco(root / "coco", train=2, val=5, test=2, seed=3, config=SceneConfig(size=96), workers=1)
-    for plan in make_plans(str(root / "coco"), str(root / "shards"), ["val2017", "test-dev2017"]):
-        write_split(plan)
-    return root / "shards"
+def shards(make_shards: Callable[..., Path]) -> Path:
+    return make_shards(val=5, test=2)
 
 
 def test_the_truth_sent_in_scores_one_and_nothing_scores_zero(shards: Path) -> None:

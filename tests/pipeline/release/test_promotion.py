@@ -8,7 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,20 +47,16 @@ def place(tmp_path_factory: pytest.TempPathFactory, make_shards: Callable[..., P
 
 
 @pytest.fixture
-def config(place: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+def config(place: Path, run_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> Config:
     """A model name and a run of the test's own."""
     monkeypatch.chdir(place)
     own = uuid.uuid4().hex[:8]
-    val = f"{place}/shards/val2017"
-    return parse(
-        {
-            "name": f"run-{own}",
-            "storage": str(place / "runs"),
-            "data": {"train": val, "val": val},
-            "model": asdict(MODEL),
-            "gate": {"model": f"model-{own}", "resamples": 100},
-            "tracking": {"uri": f"sqlite:///{place}/mlflow.db", "experiment": own},
-        }
+    return run_config(
+        place / "shards",
+        name=f"run-{own}",
+        storage=str(place / "runs"),
+        gate={"model": f"model-{own}", "resamples": 100},
+        tracking={"enabled": True, "uri": f"sqlite:///{place}/mlflow.db", "experiment": own},
     )
 
 

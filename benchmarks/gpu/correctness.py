@@ -69,7 +69,7 @@ def losses(setup: Setup) -> dict[str, Any]:
     for config in (LossConfig(), REFERENCE):
         found = []
         for device in (CPU, setup.device):
-            quarter, half = (x.to(device).requires_grad_() for x in maps)
+            quarter, half = (x.detach().to(device).requires_grad_() for x in maps)
             total = pose_loss((quarter, half), batch.joints.to(device), batch.mask.to(device), config)
             total.total.backward()  # type: ignore[no-untyped-call]
             assert quarter.grad is not None

@@ -40,12 +40,12 @@ class Part:
 
 PARTS = (
     Part("card", 5, "The card"),
-    Part("correctness", 25, "Correctness on the device"),
-    Part("marked_tests", 20, "The tests marked gpu"),
-    Part("throughput", 105, "A whole training step"),
-    Part("timeline", 18, "Where a step's time goes"),
-    Part("feeding", 42, "The loop fed from shards"),
-    Part("learning", 110, "Training from random weights"),
+    Part("correctness", 45, "Correctness on the device"),
+    Part("marked_tests", 40, "The tests marked gpu"),
+    Part("throughput", 150, "A whole training step"),
+    Part("timeline", 24, "Where a step's time goes"),
+    Part("feeding", 30, "The loop fed from shards"),
+    Part("learning", 70, "Training from random weights"),
     Part("inference", 20, "Inference"),
     Part("processes", 25, "Several processes"),
 )

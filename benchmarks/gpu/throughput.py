@@ -71,7 +71,7 @@ CASES = (
 )
 SMALL = (Case(r=-4, side=64, batch=2), Case(r=-4, side=64, batch=2, exchange="plain", layout=False))
 
-COMPILING = 45.0
+COMPILING = 240.0
 """Seconds that a compiled case must have left to be begun."""
 
 

@@ -66,10 +66,18 @@ class Bottleneck(nn.Module):
         return self.act(y)  # type: ignore[no-any-return]
 
 
-def channel_shuffle(x: Tensor, groups: int) -> Tensor:
-    """Interleave the channels of `groups` equal runs (ShuffleNet): channel i of run g becomes i * groups + g."""
-    batch, channels, height, width = x.shape
-    return x.view(batch, groups, channels // groups, height, width).transpose(1, 2).reshape(x.shape)
+def channel_shuffle(*runs: Tensor) -> Tensor:
+    """Interleave the channels of equal runs (ShuffleNet): channel i of run g becomes i * groups + g.
+
+    A result in the memory order of the runs: left to `view`, channels_last ones would come out in the other order, and
+    every convolution behind work in the slow one.
+    """
+    first = runs[0]
+    batch, channels, height, width = first.shape
+    if first.stride(1) == 1:  # also where a run is a slice of a map
+        pixels = torch.stack([run.permute(0, 2, 3, 1) for run in runs], dim=4)
+        return pixels.view(batch, height, width, len(runs) * channels).permute(0, 3, 1, 2)
+    return torch.stack(runs, dim=2).view(batch, len(runs) * channels, height, width)
 
 
 class LiteConv(nn.Module):
@@ -86,5 +94,7 @@ class LiteConv(nn.Module):
         y = self.keep(x)
         if self.add is not None:
             y = torch.cat([y, self.add(x)], dim=1)
-        untouched, refined = channel_shuffle(y, 2).chunk(2, dim=1)
-        return channel_shuffle(torch.cat([untouched, self.refine(refined)], dim=1), 2)
+        # Both halves of the shuffled channels, each made by itself: as views of one map they would be copied once more.
+        quarters = y.chunk(4, dim=1)
+        untouched, refined = channel_shuffle(*quarters[::2]), channel_shuffle(*quarters[1::2])
+        return channel_shuffle(untouched, self.refine(refined))

@@ -33,7 +33,11 @@ def trade(maps: Sequence[Tensor], cem: CEM) -> list[Tensor]:
     order = _PAPER_ORDER if cem == "half-reordered" else range(len(maps))
     pool = torch.cat([given[n] for n in order], dim=1)
     batch, channels, height, width = pool.shape
-    pool = pool.view(batch, channels // _GROUPS, _GROUPS, height, width).transpose(1, 2).reshape(pool.shape)
+    if pool.stride(1) == 1:  # channels_last, and stays so
+        pixels = pool.permute(0, 2, 3, 1).unflatten(3, (-1, _GROUPS)).transpose(3, 4)
+        pool = pixels.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+    else:
+        pool = pool.view(batch, channels // _GROUPS, _GROUPS, height, width).transpose(1, 2).reshape(pool.shape)
     dealt = torch.split(pool, [x.shape[1] for x in given], dim=1)
     if cem == "full":
         return list(dealt)

@@ -39,7 +39,7 @@ class TrainConfig:
     channels_last: bool = True
     """Keep images and weights in the NHWC order of memory, which convolutions on CPU and GPU prefer."""
     compile: bool = False
-    """Compile the network with torch.compile. An error where the compiler does not work."""
+    """Compile the network and its losses with torch.compile. An error where the compiler does not work."""
     sync_batchnorm: bool = False
     """Batch-norm statistics over all workers instead of each its own. GPU only."""
     freeze: tuple[str, ...] = ()

@@ -6,16 +6,17 @@ bad forward pass has spoilt, are put back.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from inspect import signature
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lhrnet.losses.pose_loss import LossConfig, pose_loss
+from lhrnet.losses.pose_loss import LossConfig, Losses, pose_loss
 from lhrnet.normalise import normalise
 from pipeline.cluster.world import World
 from pipeline.data.stream import Batch
@@ -24,6 +25,14 @@ from pipeline.training.step_plan import StepPlan, TrainConfig
 from pipeline.training.stopwatch import Stopwatch
 
 ROWS = ("loss", "loss_heatmap", "loss_pull", "loss_push", "grad_norm", "skipped")
+
+_NO_BUFFER_SYNC: Final[dict[str, Any]] = {
+    # torch 2.11 knows it by its old name only
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in signature(DistributedDataParallel.__init__).parameters
+    else "broadcast_buffers": False
+}
+"""Workers keep their own batch-norm statistics."""
 
 
 class HopelessError(RuntimeError):
@@ -75,13 +84,15 @@ class Stepper:
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.average = MovingAverage(network, optim.ema_decay) if optim.ema_decay else None
         self.optimiser: Any = create_optimiser(self.parameters, optim)
+        self.losses: Callable[..., Losses] = pose_loss
         if train.compile:
             network.compile()
+            self.losses = torch.compile(pose_loss, fullgraph=True)
         self.stopwatch = Stopwatch(world.device)
         self.parallel: nn.Module = network
         if world.size > 1:
             self.parallel = DistributedDataParallel(
-                network, process_group=world.gradients, forward_sync_buffers=False, gradient_as_bucket_view=True
+                network, process_group=world.gradients, gradient_as_bucket_view=True, **_NO_BUFFER_SYNC
             )
             self.stopwatch.watch(self.parallel)
         sums, none = torch.zeros(len(ROWS), device=world.device), torch.zeros((), device=world.device)
@@ -136,7 +147,11 @@ class Stepper:
             with self._without_exchange(last=number == self.plan.passes - 1):
                 with self._autocast():
                     outputs = self.parallel(self._prepare(images))
-                losses = pose_loss(outputs, batch.joints[piece], batch.mask[piece], self.loss)
+                if self.train.channels_last:
+                    # The losses hand their gradients back in NCHW; cuDNN turns each of them twice, and slowly.
+                    for output in outputs:
+                        output.register_hook(_channels_last)
+                losses = self.losses(outputs, batch.joints[piece], batch.mask[piece], self.loss)
                 (losses.total * weight).backward()  # type: ignore[no-untyped-call]
             total += torch.stack([part.detach() for part in losses]) * weight
         return total
@@ -165,7 +180,7 @@ class Stepper:
     def _count(self, parts: Tensor, norm: Tensor, finite: Tensor) -> None:
         row = torch.cat([parts, norm[None], torch.zeros(1, device=norm.device)])
         bad = torch.zeros_like(row)
-        bad[-1] = 1
+        bad[-1:].fill_(1)  # an assignment would copy the number from the host and wait for it
         self.counters.sums += torch.where(finite, row, bad)
         self.counters.streak = torch.where(finite, 0.0, self.counters.streak + 1)
         self.counters.longest = torch.maximum(self.counters.longest, self.counters.streak)
@@ -193,6 +208,10 @@ class Stepper:
             check_compiled()
         rows = {name: value / good for name, value in zip(ROWS[:-1], sums[:-1], strict=True)} if good else {}
         return {**rows, "skipped_steps": float(self._skipped)}
+
+
+def _channels_last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def gathered_statistics(network: nn.Module) -> Tensor:

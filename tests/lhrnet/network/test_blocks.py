@@ -8,7 +8,16 @@ from lhrnet.network.blocks import BasicBlock, Bottleneck, LiteConv, channel_shuf
 
 def test_shuffle_deals_the_runs_out_in_turn() -> None:
     x = torch.arange(6.0).view(1, 6, 1, 1)
-    assert channel_shuffle(x, 2).flatten().tolist() == [0, 3, 1, 4, 2, 5]
+    assert channel_shuffle(*x.chunk(2, dim=1)).flatten().tolist() == [0, 3, 1, 4, 2, 5]
+
+
+def test_shuffle_keeps_the_order_of_memory() -> None:
+    x = torch.randn(2, 6, 4, 5)
+    shuffled = channel_shuffle(*x.chunk(2, dim=1))
+    assert shuffled.is_contiguous()
+    last = channel_shuffle(*x.contiguous(memory_format=torch.channels_last).chunk(2, dim=1))
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(last, shuffled)
 
 
 def test_lite_conv_halves_the_resolution_and_leaves_half_of_the_channels_alone() -> None:
@@ -17,7 +26,7 @@ def test_lite_conv_halves_the_resolution_and_leaves_half_of_the_channels_alone()
     y = block(x)
     assert y.shape == (1, 16, 4, 6)
     assert block.add is not None
-    first_half = channel_shuffle(torch.cat([block.keep(x), block.add(x)], dim=1), 2)[:, :8]
+    first_half = channel_shuffle(*torch.cat([block.keep(x), block.add(x)], dim=1).chunk(2, dim=1))[:, :8]
     assert torch.equal(y[:, ::2], first_half)
     with torch.no_grad():
         block.refine.conv.weight.zero_()

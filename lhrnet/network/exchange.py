@@ -34,7 +34,7 @@ def trade(maps: Sequence[Tensor], cem: CEM) -> list[Tensor]:
     pool = torch.cat([given[n] for n in order], dim=1)
     batch, channels, height, width = pool.shape
     if pool.stride(1) == 1:  # channels_last, and stays so
-        pixels = pool.permute(0, 2, 3, 1).unflatten(3, (-1, _GROUPS)).transpose(3, 4)
+        pixels = torch.unflatten(pool.permute(0, 2, 3, 1), 3, (-1, _GROUPS)).transpose(3, 4)
         pool = pixels.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
     else:
         pool = pool.view(batch, channels // _GROUPS, _GROUPS, height, width).transpose(1, 2).reshape(pool.shape)

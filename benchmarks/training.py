@@ -1,4 +1,4 @@
-"""The training loop beside a bare DDP loop over the same tensors, on two CPU workers, and on a GPU where there is one.
+"""The training loop beside a bare DDP loop over the same tensors, on two CPU workers.
 
 Both loops run in the same processes in turns, so that what else the machine does falls on both. The bare loop is the
 least that trains: forward, loss, backward, clip, step. Ours adds the moving average, the skipping of what is not
@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from lhrnet.losses.pose_loss import pose_loss
-from lhrnet.network import create_model, profile
+from lhrnet.network import create_model
 from lhrnet.normalise import normalise
 from pipeline.cluster.world import World
 from pipeline.config.tree import Config, parse
@@ -40,21 +39,18 @@ from pipeline.tracking.progress import Progress
 from pipeline.training.optimiser import create_optimiser
 
 BLOCK, BLOCKS, BATCHES = 8, 7, 4
-PEAK_BF16 = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
-"""Dense bf16 operations a second by the vendor's sheet."""
 
 Row = dict[str, Any]
 
 
 def run() -> list[Row]:
-    """Measure on two plain processes, on two Ray Train workers, and on the GPU."""
+    """Measure on two plain processes and on two Ray Train workers."""
     with tempfile.TemporaryDirectory() as folder:
         tree = config_of(Path(folder)).tree()
         plain, on_ray = on_processes(tree), on_ray_train(tree)
-    rows = [
+    return [
         row for where, times in (("2 processes", plain), ("2 Ray Train workers", on_ray)) for row in _rows(where, times)
     ]
-    return rows + (gpu_rows(torch.device("cuda")) if torch.cuda.is_available() else [])
 
 
 def config_of(folder: Path) -> Config:
@@ -182,72 +178,3 @@ def _rows(where: str, seconds: dict[str, list[float]]) -> list[Row]:
         {"name": f"with the real stream, {where}", "median": streamed * 1000, "unit": "ms a step",
          "ratio": wait / streamed, "notes": "of it waiting for data, decoded in the same process"},
     ]  # fmt: skip
-
-
-def gpu_rows(
-    device: torch.device, *, scales: tuple[int, ...] = (0, -1, -2), batch: int = 64, steps: int = 30
-) -> list[Row]:
-    """Images a second by scale, exchange and compilation, in bf16, with the share of the card's peak."""
-    card = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-    peak = next((value for name, value in PEAK_BF16.items() if name in card), None)
-    rows = []
-    for r in scales:
-        for exchange in ("folded", "plain"):
-            for compiled in (False, True):
-                rate = _rate(device, r=r, exchange=exchange, compiled=compiled, batch=batch, steps=steps)
-                macs = profile(parse(_tree(r, exchange)).model).macs
-                share = 6 * macs * rate / peak if peak else 0.0
-                rows.append({
-                    "name": f"r={r}, {exchange} exchange, {'compiled' if compiled else 'eager'}", "median": rate,
-                    "unit": "images/s", "ratio": share, "notes": f"of {card}'s bf16 peak, 6 operations a MAC",
-                })  # fmt: skip
-    return rows
-
-
-def _tree(r: int, exchange: str) -> dict[str, Any]:
-    return {
-        "name": "bench",
-        "storage": "/",
-        "data": {"train": "-", "val": "-"},
-        "model": {"r": r, "exchange": exchange},
-    }
-
-
-def _rate(device: torch.device, *, r: int, exchange: str, compiled: bool, batch: int, steps: int) -> float:
-    config = parse(_tree(r, exchange))
-    network: Any = create_model(config.model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = create_optimiser(network.parameters(), config.optim)
-    if compiled:
-        network.compile()
-    side = config.model.side
-    images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=device)
-    joints = torch.rand(batch, 30, 17, 3, device=device) * side
-    mask = torch.ones(batch, side // 2, side // 2, dtype=torch.uint8, device=device)
-
-    def step() -> None:
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            outputs = network(normalise(images).contiguous(memory_format=torch.channels_last))
-        pose_loss(outputs, joints, mask, config.loss).total.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        optimiser.zero_grad()
-
-    for _ in range(5):
-        step()
-    _synchronise(device)
-    begun = time.perf_counter()
-    for _ in range(steps):
-        step()
-    _synchronise(device)
-    return batch * steps / (time.perf_counter() - begun)
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-if __name__ == "__main__":
-    dist.init_process_group("gloo")
-    taken = measure(json.loads(sys.argv[1]), World.of_process_group(torch.device("cpu")))
-    print(json.dumps(taken))
-    dist.destroy_process_group()

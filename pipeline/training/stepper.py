@@ -147,10 +147,6 @@ class Stepper:
             with self._without_exchange(last=number == self.plan.passes - 1):
                 with self._autocast():
                     outputs = self.parallel(self._prepare(images))
-                if self.train.channels_last:
-                    # The losses hand their gradients back in NCHW; cuDNN turns each of them twice, and slowly.
-                    for output in outputs:
-                        output.register_hook(_channels_last)
                 losses = self.losses(outputs, batch.joints[piece], batch.mask[piece], self.loss)
                 (losses.total * weight).backward()  # type: ignore[no-untyped-call]
             total += torch.stack([part.detach() for part in losses]) * weight
@@ -208,10 +204,6 @@ class Stepper:
             check_compiled()
         rows = {name: value / good for name, value in zip(ROWS[:-1], sums[:-1], strict=True)} if good else {}
         return {**rows, "skipped_steps": float(self._skipped)}
-
-
-def _channels_last(gradient: Tensor) -> Tensor:
-    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def gathered_statistics(network: nn.Module) -> Tensor:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from lhrnet.losses.pose_loss import pose_loss
@@ -178,3 +179,10 @@ def _rows(where: str, seconds: dict[str, list[float]]) -> list[Row]:
         {"name": f"with the real stream, {where}", "median": streamed * 1000, "unit": "ms a step",
          "ratio": wait / streamed, "notes": "of it waiting for data, decoded in the same process"},
     ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    dist.init_process_group("gloo")
+    taken = measure(json.loads(sys.argv[1]), World.of_process_group(torch.device("cpu")))
+    print(json.dumps(taken))
+    dist.destroy_process_group()

@@ -112,7 +112,7 @@ def opened(config: Config, *, parent: str = "") -> Iterator[Opened]:
     check_network(config)
     mlflow = mlflow_run.connect(config.tracking) if config.tracking.enabled else None
     with Lease(config.run_url) as lease:
-        store.write_bytes(store.join(config.run_url, "config.yaml"), config.yaml().encode())
+        keep_config(config)
         tracked = None
         if mlflow:
             tracked = mlflow_run.open_run(
@@ -135,17 +135,30 @@ def opened(config: Config, *, parent: str = "") -> Iterator[Opened]:
                 mlflow_run.close_run(tracked, run.status)
 
 
+def keep_config(config: Config) -> None:
+    """Write the run's config.yaml; what another start was given before is kept beside it, numbered."""
+    place, content = store.join(config.run_url, "config.yaml"), config.yaml().encode()
+    before = store.read_bytes(place) if store.size(place) is not None else content
+    if before != content:
+        number = 1
+        while not store.create(store.join(config.run_url, f"config-{number:03d}.yaml"), before):
+            number += 1
+    store.write_bytes(place, content)
+
+
 def check_network(config: Config) -> None:
     """Build the network once before workers do, and hold the weights it would start from against it.
 
     Raises:
-        ValueError: the settings describe no network, or the checkpoint is of another one, or a run's are all damaged.
+        ValueError: the settings describe no network, or the checkpoint is of another one or was trained with other
+            settings, or a run's are all damaged.
         FileNotFoundError: there is nothing at train.init_from or train.backbone_from.
     """
     network = create_model(config.model)
     freeze(network, config.train.freeze)
     saved = state.newest(config.run_url)
     if saved:
+        state.check_same_run(saved.config, config, saved.url)
         checkpoint.load_weights(network, saved.weights, saved.url)
     else:
         start_from(network, config.train)

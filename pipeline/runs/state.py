@@ -115,6 +115,37 @@ def newest(run_url: str) -> Checkpoint | None:
     return None
 
 
+SAME_RUN = ("model", "loss", "data")
+"""Sections that say what the network computes and what it is trained for: with others it is another run."""
+
+
+def check_same_run(before: Mapping[str, Any], config: Config, url: str) -> None:
+    """Refuse to go on from a checkpoint under settings by which its network would be another.
+
+    Args:
+        before: the checkpoint's own config.
+        config: that of the run that would resume it.
+        url: the checkpoint's address, for messages.
+
+    Raises:
+        ValueError: they differ, and `train.resume_changed` does not allow it; names every key with both values.
+    """
+    now = config.tree()
+    changed = [
+        f"{section}.{key} is {value!r} and was {before[section][key]!r}"
+        for section in SAME_RUN
+        for key, value in now[section].items()
+        if key in before.get(section, {}) and before[section][key] != value
+    ]
+    if changed and not config.train.resume_changed:
+        raise ValueError(
+            f"{url} was trained with other settings: {'; '.join(changed)}. Set them as they were, take another name "
+            "(train.init_from takes the weights), or allow it by train.resume_changed=true"
+        )
+    for change in changed:
+        log.warning("the run goes on with changed settings: %s", change)
+
+
 def warn_of_changes(before: Mapping[str, Any], config: Config) -> None:
     """Say which settings that decide the order of the images are not those the run began with."""
     now = config.tree()

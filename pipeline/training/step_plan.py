@@ -57,6 +57,8 @@ class TrainConfig:
     """Seconds that a run waits for a store that went away while it was on."""
     log_every: PositiveInt = field(default=10, metadata={"result": False})
     """Steps between two rows of metrics."""
+    resume_changed: bool = field(default=False, metadata={"result": False})
+    """Go on from the run's checkpoint though its model, loss or data were set otherwise."""
     checkpoint_every: PositiveInt = field(default=250, metadata={"result": False})
     """Steps between two checkpoints: the most that a failure can cost."""
     validate_every: NonNegativeFloat = field(default=1.0, metadata={"result": False})

@@ -47,6 +47,40 @@ def test_a_run_in_this_process_is_summed_up_and_taken_up_again(drawn_shards: Pat
     assert (again.resumed_from, again.steps) == (4, 5)
 
 
+@pytest.mark.parametrize("steps", [4, 6], ids=["no step left", "steps left"])
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("model", "cem", "none"), ("model", "input_size", 96), ("loss", "push_weight", 0.7), ("data", "train", "val2017")],
+)
+def test_another_network_or_task_is_no_resumption(
+    drawn_shards: Path, tmp_path: Path, section: str, key: str, value: Any, steps: int
+) -> None:
+    began = config_of(drawn_shards, str(tmp_path))
+    launch.run_here(began)
+    kept = (tmp_path / "a" / "config.yaml").read_text()
+    if section == "data":
+        value = str(drawn_shards / value)
+    tree = began.tree()
+    tree[section][key], tree["train"]["steps"] = value, steps
+    with pytest.raises(
+        ValueError, match=rf"step-00000004 was trained with other settings: .*{section}\.{key} is .* and was "
+    ):
+        launch.run_here(parse(tree))
+    assert (tmp_path / "a" / "config.yaml").read_text() == kept, "what it was trained with was overwritten"
+
+
+def test_a_change_that_is_asked_for_is_made_and_both_configs_are_kept(drawn_shards: Path, tmp_path: Path) -> None:
+    began = config_of(drawn_shards, str(tmp_path))
+    launch.run_here(began)
+    before = (tmp_path / "a" / "config.yaml").read_text()
+    tree = began.tree()
+    tree["loss"]["push_weight"] = 0.7
+    tree["train"] |= {"steps": 5, "resume_changed": True}
+    assert launch.run_here(parse(tree)).steps == 5
+    assert (tmp_path / "a" / "config-001.yaml").read_text() == before
+    assert "push_weight: 0.7" in (tmp_path / "a" / "config.yaml").read_text()
+
+
 @pytest.mark.parametrize("name", ["weights.pt", "manifest.json"])
 def test_a_damaged_newest_checkpoint_ends_no_run_before_its_start(
     drawn_shards: Path, tmp_path: Path, name: str

@@ -9,6 +9,7 @@ Names are imported when they are first used: a worker that only reads annotation
 of the memory, for it needs no torch, and a packaged model needs no pycocotools.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from lhrnet.network import ModelConfig, create_model
     from lhrnet.person import Person
     from lhrnet.predictor import Predictor
+
+MAX_PIXELS = 10**8
+"""Pixels of an image at most. OpenCV holds every header against it, if it is told before it is first imported."""
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 __version__ = "0.1.0"
 __all__ = [

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+import lhrnet  # noqa: F401 - tells OpenCV how large an image may be, before anything here imports it
+
 ROOMS: dict[str, tuple[str, ...]] = {
     "storage": (),
     "scenes": (),

@@ -22,6 +22,7 @@ from lhrnet.losses.pose_loss import LossConfig
 from lhrnet.network import ModelConfig
 from pipeline import SECTION
 from pipeline.checkpoints.stored_config import INSTEAD, RENAMED, current_key
+from pipeline.config.safe_yaml import read_yaml
 from pipeline.config.search_space import SearchConfig
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.stream import StreamConfig
@@ -123,8 +124,8 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
         if not file.is_file():
             raise FileNotFoundError(f"no config file at {file}; the project's own are in jobs/configs/")
         try:
-            tree = yaml.safe_load(file.read_text()) or {}
-        except yaml.YAMLError as error:
+            tree = read_yaml(file.read_text(encoding="utf-8-sig")) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{file} is not YAML: {error}") from error
         if not isinstance(tree, dict):
             raise ValueError(f"{file} holds a {type(tree).__name__} at its top; it must hold keys such as `name:`")
@@ -146,7 +147,7 @@ def override(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
                 raise ValueError(f"override {item!r}: {parent} is a value ({below!r}), not a section")
             node = below
         try:
-            node[last] = yaml.safe_load(text)
+            node[last] = read_yaml(text)
         except yaml.YAMLError as error:
             raise ValueError(f"override {item!r}: the value is not YAML: {error}") from error
     return result

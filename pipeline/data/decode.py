@@ -7,9 +7,13 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+import lhrnet
+
 Image = NDArray[np.uint8]
 JPEG: Final = b"\xff\xd8"
 """What a JPEG file begins with."""
+MAX_PIXELS: Final = lhrnet.MAX_PIXELS
+"""Pixels of an image at most; what a header claims is read before the memory for it is taken."""
 
 
 def decode(jpeg: bytes, reduce: int = 1) -> Image:
@@ -42,8 +46,12 @@ def check_whole(jpeg: bytes) -> None:
     if not jpeg.startswith(JPEG):
         return
     try:
-        space = simplejpeg.decode_jpeg_header(jpeg)[2]
+        height, width, space, _ = simplejpeg.decode_jpeg_header(jpeg)
+        if height * width > MAX_PIXELS:
+            raise OverflowError(f"the JPEG says it is {width}x{height}, more than {MAX_PIXELS:,} pixels")
         simplejpeg.decode_jpeg(jpeg, "CMYK" if space in ("CMYK", "YCCK") else "RGB")
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
     except ValueError as error:
         if "Premature end of JPEG file" in str(error):
             raise ValueError(f"the JPEG is cut after {len(jpeg)} bytes: it has no end marker") from error

@@ -11,6 +11,7 @@ height, annotations) and, where something is ignored, `<id:012d>.ignore.png` (8 
 import gzip
 import hashlib
 import json
+import zlib
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -21,8 +22,16 @@ from pipeline.storage import store
 INDEX = "index.json"
 TRUTH = "annotations.json.gz"
 FORMAT = 1
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
+"""A split's or shard's name: becomes a part of file names, and so may not lead to another folder."""
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""No control characters: they would reach the terminal of whoever prints it."""
+TRUTH_BYTES, TRUTH_BYTES_EACH = 1 << 20, 1 << 14
+"""Bytes that the ground truth unpacks to, at most: so many, and so many for each image and annotation."""
 
 ImageId = Annotated[int, Field(ge=0, lt=1 << 63)]
+Count = Annotated[int, Field(ge=0)]
+
 
 Images = Literal["labelled", "annotated", "all"]
 """Which images: those with a labelled keypoint, those with an annotated person, or all."""
@@ -33,7 +42,7 @@ class Shard(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: str = Field(pattern=NAME)
     count: int = Field(ge=1)
     """Images."""
     bytes: int = Field(ge=1)
@@ -43,9 +52,9 @@ class Shard(BaseModel):
     source changed."""
     image_ids: tuple[ImageId, ...]
     """In the tar's order."""
-    annotations: tuple[int, ...]
+    annotations: tuple[Count, ...]
     """People and crowds annotated, by image."""
-    keypoints: tuple[int, ...]
+    keypoints: tuple[Count, ...]
     """Labelled keypoints, by image."""
 
     @model_validator(mode="after")
@@ -67,8 +76,8 @@ class LeftOut(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     image_id: int
-    file_name: str
-    reason: str
+    file_name: str = Field(pattern=PRINTABLE)
+    reason: str = Field(pattern=PRINTABLE)
 
 
 class ShardIndex(BaseModel):
@@ -77,8 +86,9 @@ class ShardIndex(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: int = FORMAT
-    dataset: str
-    split: str
+    dataset: str = Field(pattern=PRINTABLE)
+    split: str = Field(pattern=NAME)
+    """Becomes a part of file names, so it chooses no folder."""
     annotation_sha256: str
     """Of the source's annotation file."""
     truth_sha256: str
@@ -134,7 +144,7 @@ def read_index(url: str) -> ShardIndex:
         raise FileNotFoundError(f"{error}; {url} holds no finished shards: run `lhrnet shard SOURCE TARGET`") from error
     try:
         tree = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{place} is not JSON ({error}); write it again with `lhrnet shard`") from error
     version = tree.get("format_version") if isinstance(tree, dict) else None
     if version != FORMAT:
@@ -189,5 +199,15 @@ def truth(url: str, index: ShardIndex | None = None) -> dict[str, Any]:
     found = hashlib.sha256(data).hexdigest()
     if found != index.truth_sha256:
         raise ValueError(f"{place} has sha256 {found[:12]}, its index says {index.truth_sha256[:12]}: it was changed")
-    tree: dict[str, Any] = json.loads(gzip.decompress(data))
+    limit = TRUTH_BYTES + TRUTH_BYTES_EACH * (index.images + index.annotations)
+    try:
+        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        content = unpacker.decompress(data, limit + 1)
+        if len(content) > limit or not unpacker.eof:
+            raise ValueError(f"it is cut, or unpacks to more than {limit:,} bytes")
+        tree = json.loads(content)
+    except (zlib.error, ValueError, RecursionError) as error:
+        raise ValueError(f"{place} is no ground truth: {error}; shard again") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{place} is no ground truth: it holds a {type(tree).__name__}; shard again")
     return tree

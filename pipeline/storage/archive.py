@@ -109,7 +109,7 @@ def members(url: str) -> dict[str, Member]:
     try:
         with zipfile.ZipFile(Ranges(url)) as archive:
             entries = [info for info in archive.infolist() if not info.is_dir()]
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, IndexError) as error:
         raise ValueError(f"{url} is no whole zip archive ({error}); download it again") from error
     for info in entries:
         if info.header_offset < 0:
@@ -138,7 +138,9 @@ def _unpacked(url: str, size: int, span: Span) -> bytes:
         data += store.read_bytes(url, span.offset + len(data), start - guess)
     packed = data[start : start + span.packed]
     try:
-        content = packed if span.method == zipfile.ZIP_STORED else zlib.decompress(packed, -zlib.MAX_WBITS)
+        # no more than the directory says, and one byte to see that there is more
+        unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+        content = packed if span.method == zipfile.ZIP_STORED else unpacker.decompress(packed, size + 1)
     except zlib.error as error:
         raise ValueError(f"{name} does not unpack: {error}") from error
     if len(content) != size or zlib.crc32(content) != span.crc:

@@ -1,11 +1,14 @@
 """A trained network by its address, wherever it lies: a checkpoint, a run's best, or a registered model."""
 
+import json
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from torch import nn
 
-from pipeline.checkpoints import checkpoint
+from pipeline.checkpoints import checkpoint, package_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +16,7 @@ class Trained:
     """A network with its weights and where they are from."""
 
     network: nn.Module
-    """In eval mode, on the CPU (a registered model: on a GPU where there is one)."""
+    """In eval mode, on the CPU."""
     size: int
     """Short side of the input it is made for."""
     step: int = 0
@@ -31,7 +34,8 @@ class Trained:
 
         Raises:
             FileNotFoundError: there is none at the address.
-            ValueError: the checkpoint is damaged, or no MLflow server is set.
+            ValueError: the checkpoint is damaged, no MLflow server is set, or a registered model is not what was
+                registered: it is verified by its manifest before any of it is used, and none of its code is run.
         """
         if url.startswith("models:/"):
             return cls._registered(url)
@@ -40,16 +44,24 @@ class Trained:
 
     @classmethod
     def _registered(cls, url: str) -> Self:
-        import mlflow.pyfunc
+        import mlflow
+        from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
+        from mlflow.store.artifact.utils.models import get_model_name_and_version
 
         if not mlflow.is_tracking_uri_set():  # MLflow would make a registry of its own in this folder
             raise ValueError(f"{url} is a registered model: set MLFLOW_TRACKING_URI to the server that has it")
-        try:
-            model = mlflow.pyfunc.load_model(url).unwrap_python_model()
-        except MlflowException as error:
-            raise FileNotFoundError(
-                f"{url} cannot be loaded from the model registry: {error.message}; "
-                "set MLFLOW_TRACKING_URI, and name a version or alias that is there"
-            ) from error
-        return cls(network=model.network, size=model.size)
+        client = mlflow.MlflowClient()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                name, number = get_model_name_and_version(client, url)
+                tags = client.get_model_version(name, number).tags
+                path = Path(download_artifacts(artifact_uri=f"models:/{name}/{number}", dst_path=folder))
+            except MlflowException as error:
+                raise FileNotFoundError(
+                    f"{url} cannot be loaded from the model registry: {error.message}; "
+                    "set MLFLOW_TRACKING_URI, and name a version or alias that is there"
+                ) from error
+            saved = package_files.read(path, sha256=tags.get("manifest_sha256", ""), name=f"version {number} of {name}")
+            served = json.loads((path / "artifacts" / package_files.ARTIFACTS["served"]).read_text())
+        return cls(network=checkpoint.build_network(saved), size=int(served["size"]), step=saved.step)

@@ -12,21 +12,18 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import lhrnet
 from pipeline.checkpoints.checkpoint import MANIFEST, Checkpoint
-from pipeline.checkpoints.stored_config import current
+from pipeline.checkpoints.package_files import ARTIFACTS, entry, files, read, verify
 from pipeline.release import pyfunc
 
+__all__ = ["read", "verify", "write"]
 NEEDS = ("torch", "numpy", "scipy", "opencv-python-headless")
-FOREIGN = ("registered_model_meta",)
-"""What MLflow itself adds to a folder it downloads."""
 
 
 def write(folder: Path, checkpoint: Checkpoint, *, size: int, protocol: str, card: str) -> str:
@@ -56,7 +53,7 @@ def write(folder: Path, checkpoint: Checkpoint, *, size: int, protocol: str, car
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=pyfunc.__file__,
-            artifacts={name: str(staging / file) for name, file in _ARTIFACTS.items()},
+            artifacts={name: str(staging / file) for name, file in ARTIFACTS.items()},
             code_paths=[str(code)],
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in ("mlflow", *NEEDS)],
         )
@@ -68,59 +65,6 @@ def write(folder: Path, checkpoint: Checkpoint, *, size: int, protocol: str, car
     (folder / "README.md").write_text(card)
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
-    manifest = json.dumps({"format": 1, "files": {name: _entry(path) for name, path in _files(folder)}}, indent=1)
+    manifest = json.dumps({"format": 1, "files": {name: entry(path) for name, path in files(folder)}}, indent=1)
     (folder / MANIFEST).write_text(manifest)
     return hashlib.sha256(manifest.encode()).hexdigest()
-
-
-_ARTIFACTS = {"weights": "weights.pt", "served": "served.json"}
-
-
-def read(folder: Path, *, sha256: str, name: str) -> Checkpoint:
-    """Verify a downloaded folder by its manifest and return its model.
-
-    Args:
-        folder: the package.
-        sha256: of the manifest, as it was when the version was registered.
-        name: the version's, for messages.
-
-    Raises:
-        ValueError: a file was changed, is missing or was added.
-    """
-    verify(folder, sha256=sha256, name=name)
-    origin: dict[str, Any] = json.loads((folder / "checkpoint.json").read_text())
-    weights = torch.load(folder / "artifacts" / _ARTIFACTS["weights"], map_location="cpu", weights_only=True)
-    return Checkpoint(**origin | {"config": current(origin["config"])}, weights=weights)
-
-
-def verify(folder: Path, *, sha256: str, name: str) -> None:
-    """Verify a downloaded folder by its manifest.
-
-    Raises:
-        ValueError: a file was changed, is missing or was added.
-    """
-    path = folder / MANIFEST
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
-    if found != sha256:
-        raise ValueError(
-            f"{name}: its manifest has sha256 {found[:12]} where {sha256[:12] or 'none'} was registered: "
-            "the artifact is not what was registered; register its checkpoint again by `lhrnet promote URL`"
-        )
-    listed: Mapping[str, Mapping[str, Any]] = json.loads(path.read_text())["files"]
-    there = {file: _entry(place) for file, place in _files(folder)}
-    wrong = sorted(file for file in listed.keys() | there.keys() if listed.get(file) != there.get(file))
-    if wrong:
-        raise ValueError(
-            f"{name}: {len(wrong)} files do not fit the manifest's sha256 (such as {wrong[0]}): "
-            "the artifact was changed after it was registered; register its checkpoint again by `lhrnet promote URL`"
-        )
-
-
-def _files(folder: Path) -> list[tuple[str, Path]]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    named = [(path.relative_to(folder).as_posix(), path) for path in paths]
-    return [(name, path) for name, path in named if name not in (MANIFEST, *FOREIGN)]
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

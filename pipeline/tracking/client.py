@@ -18,6 +18,8 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 __all__ = ["MlflowClient", "MlflowException", "TrackingError", "client", "mlflow_errors"]
 
 REQUEST_SECONDS = 8
+# a bar of MLflow's own for every folder that is fetched: there is a progress line already
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 METRICS_PER_REQUEST = 900
 """MLflow takes at most 1000 in one request."""
 

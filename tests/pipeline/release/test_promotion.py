@@ -24,6 +24,7 @@ from lhrnet.network.profile import Profile
 from lhrnet.network.registry import create_model
 from pipeline.checkpoints import checkpoint as checkpoints
 from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.checkpoints.trained_network import Trained
 from pipeline.config.tree import Config, parse
 from pipeline.data.index import ShardIndex, read_index, truth
 from pipeline.evaluation.evaluate import Evaluation, describe_data, describe_protocol, scored_profile
@@ -291,6 +292,16 @@ def test_a_file_added_to_a_version_is_refused(config: Config, file: str) -> None
     path.write_text("")
     with pytest.raises(ValueError, match=re.escape(file)):
         _promote(config, "2")
+
+
+def test_none_of_a_registered_models_code_is_run(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    _promote(config, _checkpoint(config, 1, shift=0.5))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", config.tracking.uri)
+    assert Trained.load(f"models:/{config.gate.model}@champion").size == config.model.side
+    for code in _package(config, "1").glob("*.py"):
+        code.write_text("raise SystemExit('it ran')")
+    with pytest.raises(ValueError, match=r"version 1 of .* do not fit the manifest's sha256"):
+        Trained.load(f"models:/{config.gate.model}/1")
 
 
 def test_a_champion_whose_files_were_changed_stops_the_comparison(config: Config) -> None:

@@ -9,7 +9,6 @@ need.
 import logging
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from pipeline.data.index import INDEX
 from pipeline.runs.driver import Summary, WorkerResult, WorkerTask, opened, summary
 from pipeline.runs.loop import Outcome, Report, Trainer
 from pipeline.storage import store
+from pipeline.storage.own_folder import make_private, own_folder
 from pipeline.tracking.tracker import start_tracker
 from pipeline.training.step_plan import usable_workers
 from pipeline.training.stepper import HopelessError
@@ -101,7 +101,7 @@ def run_on_ray(config: Config, *, parent: str = "", callbacks: Sequence[Any] = (
             ),
             run_config=RunConfig(
                 name=config.name,
-                storage_path=os.path.join(tempfile.gettempdir(), "lhrnet-ray"),
+                storage_path=str(make_private(own_folder("ray"))),
                 failure_config=FailureConfig(max_failures=config.train.max_failures),
                 callbacks=[EndAtOnce(), *callbacks],
             ),

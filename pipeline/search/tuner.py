@@ -6,7 +6,6 @@ it keeps (`pipeline.search.record`).
 """
 
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from pipeline.search.record import TrialRecords
 from pipeline.search.trial import METRIC, PROGRESS, TrialJob, run_trial, search_url, trial_config, trial_name
 from pipeline.search.trial_runs import TrialRuns
 from pipeline.storage import store
+from pipeline.storage.own_folder import make_private, own_folder
 from pipeline.tracking.progress import Progress
 from pipeline.training.step_plan import plan_steps
 
@@ -238,7 +238,7 @@ def _run(
             run_config=tune.RunConfig(
                 # Tune's own state: written because Tune wants to, read by nobody
                 name=f"{config.name}-search-{time.time_ns()}",
-                storage_path=os.path.join(tempfile.gettempdir(), "lhrnet-ray"),
+                storage_path=str(make_private(own_folder("ray"))),
                 # only a trial's process that dies with its node raises anything
                 failure_config=tune.FailureConfig(max_failures=config.train.max_failures),
                 callbacks=[TuneCallbacks(config.name, records, trial_runs, progress, leaving.is_set)],

@@ -15,5 +15,6 @@ class TrackingConfig:
     """The MLflow server; empty: MLFLOW_TRACKING_URI of the environment."""
     experiment: str = "lightweight-hrnet"
     """MLflow's experiment that the runs belong to."""
-    spool: str = "/tmp/lhrnet-spool"
-    """Local folder in which metrics wait until the server has them."""
+    spool: str = ""
+    """Local folder in which metrics wait until the server has them; empty: one of this user's own, in /tmp or below
+    $XDG_STATE_HOME."""

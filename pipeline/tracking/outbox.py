@@ -11,6 +11,11 @@ from pathlib import Path
 from pipeline.storage.store import atomic
 
 
+def _is_ours(file: Path) -> bool:
+    """Whether it is a file of this folder: through a link another's file would be sent, and removed."""
+    return file.is_file() and not file.is_symlink() and not file.parent.is_symlink()
+
+
 class Outbox:
     """One folder, which exists while something waits. One thread may put while another sends.
 
@@ -37,7 +42,7 @@ class Outbox:
     def waiting(self) -> list[tuple[str, Path]]:
         """Names and files that are not sent yet, oldest first."""
         places = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
-        files = [(place, file) for place in places for file in sorted(place.rglob("[!.]*")) if file.is_file()]
+        files = [(place, file) for place in places for file in sorted(place.rglob("[!.]*")) if _is_ours(file)]
         return [(file.relative_to(place).as_posix(), file) for place, file in files]
 
     def sent(self, file: Path) -> None:

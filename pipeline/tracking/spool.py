@@ -49,7 +49,7 @@ class Spool:
         """The files of writers that are gone, oldest first."""
         found = []
         for path in sorted(folder.glob("*.jsonl")):
-            if path != but:
+            if path != but and not path.is_symlink():  # through a link another's file would be cut and removed
                 with contextlib.suppress(BlockingIOError, FileNotFoundError):
                     found.append(cls(path))
         return found

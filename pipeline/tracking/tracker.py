@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pipeline.storage.own_folder import make_private, own_folder
 from pipeline.tracking.mlflow_run import TrackedRun
 from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.sender import FileSender, RowSender
@@ -111,12 +112,13 @@ def start_tracker(run: TrackedRun | None, folder: str | Path) -> NullTracker:
 
     Args:
         run: made by `pipeline.tracking.mlflow_run.open_run`; None: nothing is tracked.
-        folder: where spools lie, on this machine.
+        folder: where spools lie, on this machine; empty: in a folder of this user's own.
     """
     if run is None:
         return NullTracker()
+    place = Path(folder) if folder else own_folder("spool")
     try:
-        return Tracker(run, folder)
+        return Tracker(run, place if folder else make_private(place))
     except OSError as error:
-        log.warning("nothing is tracked: the spool in %s cannot be written (%s); set tracking.spool", folder, error)
+        log.warning("nothing is tracked: the spool in %s cannot be written (%s); set tracking.spool", place, error)
         return NullTracker()

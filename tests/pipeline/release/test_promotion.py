@@ -298,9 +298,8 @@ def test_none_of_a_registered_models_code_is_run(config: Config, monkeypatch: py
     _promote(config, _checkpoint(config, 1, shift=0.5))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", config.tracking.uri)
     assert Trained.load(f"models:/{config.gate.model}@champion").size == config.model.side
-    for code in _package(config, "1").glob("*.py"):
-        code.write_text("raise SystemExit('it ran')")
-    with pytest.raises(ValueError, match=r"version 1 of .* do not fit the manifest's sha256"):
+    next(_package(config, "1").glob("*.py")).write_text("raise SystemExit('it ran')")
+    with pytest.raises(ValueError, match=r"version 1 of .* do not fit"):
         Trained.load(f"models:/{config.gate.model}/1")
 
 

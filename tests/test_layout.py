@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,29 @@ def test_every_package_opens_with_its_question(package: str) -> None:
         if not ast.get_docstring(ast.parse(path.read_text()))
     }
     assert not silent
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """Of all packages; what is imported for its types alone counts too."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    }
+    graph = TopologicalSorter({name: modules_imported(path, modules) - {name} for name, path in modules.items()})
+    graph.prepare()  # raises CycleError, which names the circle
+
+
+def modules_imported(path: Path, modules: Mapping[str, Path]) -> set[str]:
+    """Modules of this repository that a module imports; a package's own `__init__` counts where it is named."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            within = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= within & set(modules) or {node.module}
+    return names & set(modules)
 
 
 def test_the_picture_of_the_packages_is_drawn_from_the_table() -> None:

@@ -4,7 +4,9 @@ Nothing else in the pipeline imports MLflow, except what saves and loads models 
 """
 
 import os
+import ssl
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -61,13 +63,22 @@ def client(uri: str) -> MlflowClient:
 
 
 def ask_health(uri: str) -> None:
-    """Ask whether the server is up; it answers this to anybody.
+    """Ask whether anybody is there. Who it is, and whether we may come in, MLflow's own client finds out.
+
+    A proxy that asks for a password first, a server without /health and a certificate of one's own authority are no
+    reason to give up: MLflow's client knows MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_TOKEN and its settings for TLS.
 
     Raises:
         OSError, ValueError, http.client.HTTPException: it does not answer, or the address is none.
     """
-    with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
-        pass
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
+            pass
+    except urllib.error.HTTPError:
+        return
+    except urllib.error.URLError as error:
+        if not isinstance(error.reason, ssl.SSLError):
+            raise
 
 
 def probe(uri: str) -> None:

@@ -5,6 +5,7 @@ goes through `pipeline.tracking.tracker`, which never fails and never waits.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -44,13 +45,18 @@ def connect(config: TrackingConfig) -> MlflowClient:
         A client of a server that answers.
 
     Raises:
-        ValueError: no address is set.
+        ValueError: no address is set, or one that MLflow cannot use.
         ConnectionError: nothing answers there within a few seconds.
     """
     uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
         raise ValueError(
             "no MLflow address: set MLFLOW_TRACKING_URI or tracking.uri=http://..., or tracking.enabled=false"
+        )
+    if re.search(r"//[^/]*@", uri) and uri.startswith("http"):
+        raise ValueError(
+            "the MLflow address carries a user or a password, which would be printed and logged: take it out, and set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     if uri.startswith("http"):
         try:
@@ -60,7 +66,18 @@ def connect(config: TrackingConfig) -> MlflowClient:
                 f"MLflow at {uri} does not answer ({error}): start it, set tracking.uri to where it is, "
                 "or train without it by tracking.enabled=false"
             ) from error
-    return client(uri)
+    try:
+        made = client(uri)
+    except (MlflowException, ImportError, ValueError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(
+            f"tracking.uri (or MLFLOW_TRACKING_URI) is {uri!r}, which MLflow cannot use: {said}; it should look like "
+            "http://host:port"
+        ) from error
+    if uri.startswith("http"):
+        with mlflow_errors(f"be reached at {uri}", "check the address, and the name and password that it asks for"):
+            made.search_experiments(max_results=1)
+    return made
 
 
 def experiment_id(mlflow: MlflowClient, name: str) -> str:

@@ -1,6 +1,7 @@
 """COCO's annotation files as one record for each image, and the problems of each."""
 
 import json
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lhrnet.coco import KEYPOINTS, PERSON, K, labelled_keypoints
+
+log = logging.getLogger(__name__)
 
 KEPT = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints", "keypoints")
 """Keys of an annotation that the shards keep."""
@@ -84,8 +87,12 @@ def _grouped(
 ) -> AnnotationFile:
     try:
         by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        others: Counter[int] = Counter()
         for annotation in annotations:
             slim = _slim(annotation)
+            if isinstance(slim.get("category_id"), int) and slim["category_id"] != PERSON and not slim["num_keypoints"]:
+                others[slim["category_id"]] += 1  # taken for people, they would hide what they cover from the loss
+                continue
             by_image[slim["image_id"]].append(slim)
         records = [
             ImageRecord(
@@ -97,8 +104,12 @@ def _grouped(
             )
             for image in sorted(images, key=lambda image: _whole(image["id"]))
         ]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ValueError(f"{name}: an image or annotation lacks or garbles {error}; it is no COCO file") from error
+    if others:
+        named = {c.get("id"): c.get("name") for c in categories if isinstance(c, dict)}
+        told = ", ".join(f"{count:,} of category {key} ({named.get(key)!r})" for key, count in sorted(others.items()))
+        log.warning("%s: annotations of other categories than people's are left away: %s", name, told)
     twice = {image for image, count in Counter(record.image_id for record in records).items() if count > 1}
     shared = {i for i, count in Counter(a["id"] for r in records for a in r.annotations).items() if count > 1}
     problems = [(i, "", f"{len(group)} annotations of an image that is not listed") for i, group in by_image.items()]
@@ -118,8 +129,9 @@ def _grouped(
 
 def _slim(annotation: dict[str, Any]) -> dict[str, Any]:
     slim = {key: annotation[key] for key in KEPT if key in annotation}
-    slim.setdefault("iscrowd", 0)
-    slim.setdefault("keypoints", [0] * (3 * K))
+    # exporters write null and [] for what they do not know
+    slim["iscrowd"] = slim.get("iscrowd") or 0
+    slim["keypoints"] = slim.get("keypoints") or [0] * (3 * K)
     if "num_keypoints" not in slim:
         slim["num_keypoints"] = labelled_keypoints(slim)
     for key in COUNTS:

@@ -4,7 +4,7 @@ SOURCE/annotations/person_keypoints_train2017.json   or in   SOURCE[/annotations
 SOURCE/train2017/*.jpg                               or in   SOURCE[/zips]/train2017.zip
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath
 
@@ -90,7 +90,7 @@ def locate(source: str, split: str) -> SplitFiles:
             f"and zips/{layout.image_zip}"
         )
     if place.endswith(".zip"):
-        images = {name.rsplit("/", 1)[-1]: member for name, member in members(place).items()}
+        images = _by_file_name(members(place), split, place)
     else:
         images = {
             name: Member(store.join(place, name), bytes_)
@@ -98,6 +98,25 @@ def locate(source: str, split: str) -> SplitFiles:
             if "/" not in name
         }
     return SplitFiles(split, _annotations_at(source, layout), images)
+
+
+def _by_file_name(found: Mapping[str, Member], split: str, place: str) -> dict[str, Member]:
+    """An archive's files by their names without folders; of several with one name, that in the split's own folder.
+
+    Raises:
+        ValueError: several images have one name, and no folder tells which is meant.
+    """
+    paths: dict[str, list[str]] = {}
+    for path in sorted(found):
+        if not path.startswith("__MACOSX/"):
+            paths.setdefault(path.rsplit("/", 1)[-1], []).append(path)
+    named = {}
+    for name, same in paths.items():
+        own = [path for path in same if path.split("/")[-2:-1] == [split]] or same
+        if len(own) > 1 and name.lower().endswith((".jpg", ".jpeg", ".png")):
+            raise ValueError(f"{place} holds two images {name}: {own[0]} and {own[1]}; keep those of {split} alone")
+        named[name] = found[own[0]]
+    return named
 
 
 def check_apart(source: str, folder: str) -> None:

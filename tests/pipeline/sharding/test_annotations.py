@@ -223,3 +223,41 @@ def _image(tree: dict[str, Any], annotation: dict[str, Any]) -> dict[str, Any]:
 def test_an_id_that_training_cannot_hold_is_a_fault(tree: dict[str, Any], image_id: int, good: bool) -> None:
     (record,) = read({**tree, "images": [{**tree["images"][0], "id": image_id}], "annotations": []}).records
     assert list(faults(record)) == ([] if good else ["its id is not between 0 and 2**63 - 1"])
+
+
+def test_annotations_of_other_categories_are_left_away_and_counted(
+    tree: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = read(tree)
+    image = tree["images"][0]
+    tree["categories"].append({"id": 2, "name": "court"})
+    court = {
+        "id": 10**6,
+        "image_id": image["id"],
+        "category_id": 2,
+        "iscrowd": 0,
+        "area": 100.0,
+        "bbox": [0, 0, 10, 10],
+    }
+    whole = [[0, 0, image["width"], 0, image["width"], image["height"], 0, image["height"]]]
+    tree["annotations"].append({**court, "segmentation": whole})
+    after = read(tree)
+    assert after.records == before.records
+    assert after.problems == ()
+    assert "1 of category 2 ('court')" in caplog.text
+
+
+@pytest.mark.parametrize("change", [{"iscrowd": None}, {"iscrowd": False}, {"keypoints": [], "num_keypoints": 0}])
+def test_what_an_exporter_leaves_empty_is_absent(tree: dict[str, Any], change: dict[str, Any]) -> None:
+    changed = tree["annotations"][0] | change
+    tree["annotations"][0] = changed
+    found = read(tree)
+    assert found.problems == ()
+    assert [fault for record in found.records for fault in faults(record)] == []
+
+
+@pytest.mark.parametrize("annotation", [["a"], "text", 5, None])
+def test_an_annotation_that_is_none_is_one_line(tree: dict[str, Any], annotation: Any) -> None:
+    tree["annotations"].append(annotation)
+    with pytest.raises(ValueError, match=r"x\.json: an image or annotation lacks or garbles"):
+        read(tree)

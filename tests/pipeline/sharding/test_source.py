@@ -228,3 +228,21 @@ def test_shards_do_not_go_among_the_sources_images(source: str, folder: str, apa
     with pytest.raises(ValueError, match="choose another target") as error:
         check_apart(source, folder)
     assert folder in str(error.value)
+
+
+def test_of_two_images_with_one_name_in_a_zip_the_splits_own_is_taken_and_else_none(
+    drawn_coco: Path, tmp_path: Path
+) -> None:
+    source = zipped(drawn_coco, tmp_path / "zips", official=True)
+    place = source / "zips" / "val2017.zip"
+    with zipfile.ZipFile(place, "a") as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        whole = {Path(name).name: archive.read(name) for name in names}
+        for name in whole:
+            archive.writestr(f"zz-thumbs/{name}", b"a small one")
+    assert {name: member.read() for name, member in locate(str(source), "val2017").images.items()} == whole
+    with zipfile.ZipFile(place, "w") as archive:
+        for folder in ("a", "b"):
+            archive.writestr(f"{folder}/1.jpg", b"x")
+    with pytest.raises(ValueError, match=r"val2017\.zip holds two images 1\.jpg: a/1\.jpg and b/1\.jpg"):
+        locate(str(source), "val2017")

@@ -3,50 +3,60 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from pipeline.cluster import lease
 
 log = logging.getLogger(__name__)
 
-_terminated = threading.Event()
+terminated = threading.Event()
+"""Set by SIGTERM, which every `Notice` of this process then tells of."""
 
 
 def catch_sigterm() -> None:
-    """Take SIGTERM as a notice instead of an end. Only the main thread of a process may call this."""
-    _terminated.clear()
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    """Take SIGTERM as a notice instead of an end, from now on. Only a process's main thread may call this."""
+    terminated.clear()
+    signal.signal(signal.SIGTERM, lambda number, frame: terminated.set())
 
 
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    _terminated.set()
+@contextmanager
+def on_sigterm(handler: Callable[[], object], *also: signal.Signals) -> Iterator[None]:
+    """Within the block, call `handler` on SIGTERM instead of ending the process.
+
+    Outside the main thread, which alone can catch signals, nothing calls it.
+
+    Args:
+        handler: called in the main thread, between any two of its operations.
+        also: other signals to call it on.
+    """
+    try:
+        before = {number: signal.signal(number, lambda *_: handler()) for number in (signal.SIGTERM, *also)}
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 @contextmanager
 def asked_to_leave() -> Iterator[threading.Event]:
     """An event that SIGTERM and SIGINT set instead of ending the process; the second of them does end it.
 
-    Outside a main thread nothing sets it.
+    Outside the main thread nothing sets it.
     """
     event = threading.Event()
 
-    def heard(number: int, frame: object) -> None:
+    def heard() -> None:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
 
-    try:
-        before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:
+    with on_sigterm(heard, signal.SIGINT):
         yield event
-        return
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Notice:
@@ -66,7 +76,7 @@ class Notice:
 
     def __call__(self) -> bool:
         """Whether to save and leave."""
-        return self.by_lease.is_set() or _terminated.is_set()
+        return self.by_lease.is_set() or terminated.is_set()
 
     def close(self) -> None:
         """Look no more."""

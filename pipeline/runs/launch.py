@@ -8,17 +8,14 @@ need.
 
 import logging
 import os
-import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from pipeline.cluster.connect import connect_to_ray
-from pipeline.cluster.lease import Lease
-from pipeline.cluster.stop_notice import Notice, catch_sigterm
+from pipeline.cluster.stop_notice import Notice, on_sigterm, terminated
 from pipeline.cluster.world import World
 from pipeline.config.tree import Config
 from pipeline.data.index import INDEX
@@ -52,13 +49,10 @@ def run_here(config: Config, *, parent: str = "") -> Summary:
     cuda = config.train.device != "cpu" and torch.cuda.is_available()
     if config.train.device == "cuda" and not cuda:
         raise ValueError("train.device is cuda and this machine has none: take auto or cpu")
+    terminated.clear()
     with opened(config, parent=parent) as run:
-        previous = signal.getsignal(signal.SIGTERM)
-        catch_sigterm()
-        try:
+        with on_sigterm(terminated.set):
             outcome = work(run.task(), World(device=torch.device("cuda" if cuda else "cpu")))
-        finally:
-            signal.signal(signal.SIGTERM, previous)
         return summary(run, outcome, workers=1)
 
 
@@ -107,7 +101,7 @@ def run_on_ray(config: Config, *, parent: str = "", callbacks: Sequence[Any] = (
             ),
             torch_config=NoticingTorchConfig(backend="nccl" if gpus else "gloo", timeout_s=GROUP_TIMEOUT_SECONDS),
         )
-        with asking_to_stop_on_sigterm(run.lease):
+        with on_sigterm(run.lease.ask_to_stop):
             try:
                 result = trainer.fit()
             except TrainingFailedError as error:
@@ -197,20 +191,6 @@ def use_gpus(config: Config, resources: Mapping[str, float]) -> bool:
     if config.train.device == "auto" and not there and joined:
         log.warning("the cluster has no GPU now: training on CPUs; train.device=cuda waits for nodes with GPUs")
     return there and config.train.device != "cpu"
-
-
-@contextmanager
-def asking_to_stop_on_sigterm(lease: Lease) -> Iterator[None]:
-    """Pass SIGTERM on to the workers by the lease. Does nothing outside a process's main thread."""
-    try:
-        previous = signal.signal(signal.SIGTERM, lambda number, frame: lease.ask_to_stop())
-    except ValueError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _root(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from pipeline.checkpoints import checkpoint
-from pipeline.checkpoints.checkpoint import Checkpoint, CheckpointInfo
+from pipeline.checkpoints.checkpoint import Checkpoint, CheckpointInfo, ap_of
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Saver:
         with self._changed:
             self._waiting.append(item)
             if len(self._waiting) > WAITING:
-                best = max(self._waiting, key=lambda one: (one.metrics.get("val/ap", -1.0), one.step))
+                best = max(self._waiting, key=lambda one: (ap_of(one.metrics), one.step))
                 gone = self._waiting.pop(1 if best is self._waiting[0] else 0)
                 log.warning("checkpoint of step %d is let go: %d newer or better ones wait", gone.step, WAITING)
             self._changed.notify_all()

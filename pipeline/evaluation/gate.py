@@ -4,6 +4,7 @@ Everything here is a pure function of measured values. `pipeline.release.promoti
 and stores every `Decision`, accepted or refused.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -183,7 +184,7 @@ def _comparisons(
 
 def _losses(new: Mapping[str, float], old: Mapping[str, float], names: tuple[str, ...]) -> dict[str, float]:
     """How much each class fell, without classes that the split has no people of (COCO's −1)."""
-    return {name: old[name] - new[name] for name in names if old[name] >= 0 and new[name] >= 0}
+    return {name: old[name] - new[name] for name in names if old[name] >= 0 and not new[name] < 0}
 
 
 def _floor(name: str, measured: float, limit: float, says: str) -> Rule:
@@ -193,8 +194,9 @@ def _floor(name: str, measured: float, limit: float, says: str) -> Rule:
 def _worst(kind: str, losses: dict[str, float], limit: float) -> Rule:
     if not losses:
         return Rule(f"no {kind} worse", True, 0.0, limit, f"no {kind} class was measured on this split")
-    ranked = sorted(losses.items(), key=lambda item: -item[1])
-    over = [f"{name} {-loss:+.4f}" for name, loss in ranked if loss > limit]
+    # a figure that is no number has fallen below every limit
+    ranked = sorted(losses.items(), key=lambda item: -item[1] if math.isfinite(item[1]) else -math.inf)
+    over = [f"{name} {-loss:+.4f}" for name, loss in ranked if not loss <= limit]
     more = f" and {len(over) - SHOWN} more" if len(over) > SHOWN else ""
     name, loss = ranked[0]
     says = (

@@ -177,7 +177,7 @@ def summary(run: Opened, outcome: Outcome, *, workers: int) -> Summary:
         resumed_from=outcome.resumed_from,
         workers=workers,
         skipped_steps=outcome.skipped_steps,
-        ap=outcome.metrics.get("val/ap", -1.0),
+        ap=checkpoint.ap_of(outcome.metrics),
         ap50=outcome.metrics.get("val/ap50", -1.0),
         checkpoint=outcome.checkpoint,
         run_id=run.tracked.run_id if run.tracked else "",

@@ -54,8 +54,6 @@ class Outcome:
     """Steps left out because their gradient was not finite."""
     metrics: Mapping[str, float]
     """Of the last validation."""
-    best_ap: float
-    """Of all checkpoints that are kept; -1 where none was validated."""
     checkpoint: str
     """URL of the best checkpoint."""
     finished: bool
@@ -223,7 +221,7 @@ class Trainer:
         if self.samples:
             grid = picture_grid(self.evaluated, self.samples, size=self.config.model.side, device=self.world.device)
             self.tracker.artifact(f"pictures/step-{self.done:08d}.jpg", jpeg(grid))
-        self.report({**self.metrics, "step": self.done, "of": self.plan.total, "ap": self.metrics["val/ap"]})
+        self.report({**self.metrics, "step": self.done, "of": self.plan.total, "ap": checkpoint.ap_of(self.metrics)})
 
     def _save(self, metrics: Mapping[str, float]) -> None:
         if self.saver:
@@ -250,7 +248,6 @@ class Trainer:
             training_seconds=self.monitor.training_seconds,
             skipped_steps=self.stepper.skipped,
             metrics=self.metrics,
-            best_ap=best.ap if best else -1.0,
             checkpoint=best.url if best else "",
             finished=finished,
         )

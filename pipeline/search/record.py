@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.checkpoints.checkpoint import ap_of
 from pipeline.checkpoints.stored_config import current_key
 from pipeline.storage import store
 
@@ -25,6 +26,11 @@ class ValidationScore:
     part: int
     """Percent of the run that were done."""
     ap: float
+    """-1 where it was no number."""
+
+    def __post_init__(self) -> None:
+        """An AP that is no number can be compared with none."""
+        object.__setattr__(self, "ap", ap_of({"val/ap": self.ap}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,10 @@ class TrialRecord:
     """URL of the best, of a finished trial."""
     error: str = ""
     """Why it failed."""
+
+    def __post_init__(self) -> None:
+        """An AP that is no number can be compared with none."""
+        object.__setattr__(self, "ap", ap_of({"val/ap": self.ap}))
 
     @property
     def over(self) -> bool:

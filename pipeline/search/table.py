@@ -141,7 +141,7 @@ def rows(records: Sequence[TrialRecord], costs: Mapping[str, Cost]) -> list[Row]
         groups.setdefault(_key(record.setting), []).append(record)
     found = []
     for group in groups.values():
-        done = {record.seed: record.ap for record in group if record.state == "finished"}
+        done = {record.seed: record.ap for record in group if record.state == "finished" and record.ap >= 0}
         found.append(
             Row(
                 setting=group[0].setting,

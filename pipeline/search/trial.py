@@ -121,7 +121,7 @@ def _train(config: Config, parent: str) -> dict[str, Any]:
     done = run_on_ray(config, parent=parent, callbacks=[ReportToTune()])
     if not done.finished:
         raise RuntimeError(f"it was told to stop at step {done.steps}")
-    if done.ap < 0:
+    if not done.ap >= 0:
         raise RuntimeError("it was not validated: set train.validate_every, or give data.val images with people")
     end = {"step": done.steps, "checkpoint": done.checkpoint, "resumed_from": done.resumed_from}
     return {METRIC: done.ap, PROGRESS: 100, ENDED: "finished", **end}

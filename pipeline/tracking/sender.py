@@ -71,7 +71,7 @@ class Sender(ABC):
                 more = self.send(mlflow)
             except Exception as error:  # whatever a sender meets is no reason to harm the run
                 reason = f"{type(error).__name__}: {str(error)[:200]}"
-                self._warn(f"MLflow at {self._run.uri} takes no {self.what} ({reason}); they wait on disk")
+                self._warn(f"MLflow at {self._run.uri} takes no {self.what} ({reason}); they wait")
                 pause = min(2 * pause, LONGEST_PAUSE)
                 if time.monotonic() > self._deadline:
                     break
@@ -125,15 +125,15 @@ class RowSender(Sender):
     def send(self, mlflow: MlflowClient) -> bool:
         """Send the oldest rows; whether there may be more."""
         spool, stopped = self._spools[0], self._stop.is_set()
-        rows, end = spool.waiting(ROWS_AT_ONCE)
-        for kind, group in groupby(rows, key=lambda row: next(iter(row))):
+        waiting = spool.waiting(ROWS_AT_ONCE)
+        for kind, group in groupby(waiting.rows, key=lambda row: next(iter(row))):
             if kind == "metrics":
                 self._send_metrics(mlflow, list(group))
             elif kind == "tags":
                 for row in group:
                     self._send_tags(mlflow, row["tags"])
-        if end > spool.sent:
-            spool.mark(end)
+        if waiting.held or waiting.end > spool.sent:
+            spool.mark(waiting)
             return True
         if spool is self._own and not stopped:
             return False
@@ -184,14 +184,21 @@ class FileSender(Sender):
 
     def waiting(self) -> bool:
         """Whether a file is left."""
-        return bool(self._outbox.waiting())
+        return self._outbox.held() or bool(self._outbox.waiting())
 
     def send(self, mlflow: MlflowClient) -> bool:
         """Send the oldest file; whether there may be more."""
         oldest: list[tuple[str, Path]] = self._outbox.waiting()[:1]
         for name, file in oldest:
-            folder = str(PurePosixPath(name).parent)
-            with self._skip_refused(name):
-                mlflow.log_artifact(self._run.run_id, str(file), folder if folder != "." else None)
+            self._send_file(mlflow, name, file)
             self._outbox.sent(file)
+        if not oldest and self._outbox.held():
+            with self._outbox.oldest_held() as (name, file):
+                self._send_file(mlflow, name, file)
+            return True
         return bool(oldest)
+
+    def _send_file(self, mlflow: MlflowClient, name: str, file: Path) -> None:
+        folder = str(PurePosixPath(name).parent)
+        with self._skip_refused(name):
+            mlflow.log_artifact(self._run.run_id, str(file), folder if folder != "." else None)

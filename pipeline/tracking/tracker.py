@@ -55,21 +55,22 @@ class Tracker(NullTracker):
 
     Args:
         run: made by `pipeline.tracking.mlflow_run.open_run`.
-        folder: where spools lie, on this machine; the run has a folder of its own in it.
+        folder: where spools lie, on this machine; the run has a folder of its own in it. What it does not take, and
+            everything where this is an error that says why there is none, waits in memory.
         pause: seconds between two looks for rows.
-
-    Raises:
-        OSError: the folder cannot be written to.
     """
 
     live = True
 
-    def __init__(self, run: TrackedRun, folder: str | Path, *, pause: float = 0.5) -> None:
-        place = Path(folder) / run.run_id
-        self._spool = Spool.create(place)
-        self._outbox = Outbox(place / "artifacts")
+    def __init__(self, run: TrackedRun, folder: str | Path | OSError, *, pause: float = 0.5) -> None:
+        if isinstance(folder, OSError):
+            self._spool, self._outbox, left_behind = Spool.in_memory(folder), Outbox(None), []
+        else:
+            place = Path(folder) / run.run_id
+            self._spool, self._outbox = Spool.create(place), Outbox(place / "artifacts")
+            left_behind = Spool.left_behind(place, but=self._spool.path)
         self._warned = False
-        rows = RowSender(run, self._spool, Spool.left_behind(place, but=self._spool.path), pause)
+        rows = RowSender(run, self._spool, left_behind, pause)
         self._senders = (rows, FileSender(run, self._outbox, pause))
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
@@ -88,7 +89,7 @@ class Tracker(NullTracker):
             self._lost(name, error)
 
     def close(self, patience: float = 20.0) -> bool:
-        """Send what waits, for at most `patience` seconds. False where something is left; it stays on this machine."""
+        """Send what waits, for at most `patience` seconds. False where something is left; the disk keeps it."""
         deadline = time.monotonic() + patience
         for sender in self._senders:
             sender.stop(deadline)
@@ -103,12 +104,12 @@ class Tracker(NullTracker):
 
     def _lost(self, what: str, error: Exception) -> None:
         if not self._warned:
-            log.warning("%s is lost: %s cannot be written to (%s)", what, self._spool.path.parent, error)
+            log.warning("%s is lost: neither disk nor memory takes it (%s)", what, error)
         self._warned = True
 
 
 def start_tracker(run: TrackedRun | None, folder: str | Path) -> NullTracker:
-    """The tracker of a run; one that tracks nothing where there is no run, or with a warning where it has no room.
+    """The tracker of a run; one that tracks nothing where there is no run.
 
     Args:
         run: made by `pipeline.tracking.mlflow_run.open_run`; None: nothing is tracked.
@@ -116,9 +117,9 @@ def start_tracker(run: TrackedRun | None, folder: str | Path) -> NullTracker:
     """
     if run is None:
         return NullTracker()
-    place = Path(folder) if folder else own_folder("spool")
+    if folder:
+        return Tracker(run, folder)
     try:
-        return Tracker(run, place if folder else make_private(place))
+        return Tracker(run, make_private(own_folder("spool")))
     except OSError as error:
-        log.warning("nothing is tracked: the spool in %s cannot be written (%s); set tracking.spool", place, error)
-        return NullTracker()
+        return Tracker(run, error)

@@ -95,6 +95,7 @@ def test_a_store_that_stays_away_is_an_error_at_the_end(tmp_path: Path, monkeypa
         ([(1, 0.9), (2, None), (3, 0.2)], [1, 2, 3]),
         ([(1, None), (2, None), (3, None), (4, None)], [2, 3, 4]),
         ([(1, 0.9), (2, None), (3, 0.2), (4, None), (5, None)], [1, 4, 5]),
+        ([(1, float("nan")), (2, 0.9), (3, 0.2), (4, None)], [2, 3, 4]),
     ],
 )
 def test_three_wait_for_a_store_that_is_away_and_the_best_is_among_them(

@@ -122,3 +122,15 @@ def test_the_page_says_how_each_was_scored() -> None:
     page = to_markdown(_decide(GateConfig(), smaller, old))
     assert "Version 2 scored with: name plain, size 128." in page
     assert "Version 1 scored with: name plain, size 448." in page
+
+
+@pytest.mark.parametrize(
+    ("new", "rule"),
+    [
+        (_figures("2", float("nan")), "minimum AP"),
+        (_figures("2", 0.55, ap_large=float("nan")), "no size worse"),
+        (_figures("2", 0.55, left_wrist=float("nan")), "no keypoint worse"),
+    ],
+)
+def test_a_figure_that_is_no_number_passes_no_rule(new: Measurements, rule: str) -> None:
+    assert rule in _failed(_decide(GateConfig(), new, _figures("1", 0.50)))

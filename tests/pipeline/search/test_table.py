@@ -200,3 +200,17 @@ def test_what_a_writer_left_that_was_killed_is_no_record(tmp_path: Path) -> None
     half.write_text('{"name": "r-2-no')
     assert TrialRecords.read(str(tmp_path)).by_name == kept.by_name
     assert half.exists(), "another process may still be writing it"
+
+
+def test_an_ap_that_is_no_number_is_neither_the_best_nor_in_a_mean(tmp_path: Path) -> None:
+    nan = float("nan")
+    found = rows([*TRIALS, trial(0, "none", 7, nan)], costs([*TRIALS, trial(0, "none", 7, nan)]))
+    chosen = choose(found, GateConfig())
+    assert chosen is not None
+    assert (chosen.r, chosen.cem) == (-1, "half-reordered")
+    records = TrialRecords(str(tmp_path))
+    records.write(trial(0, "none", 7, 0.5))
+    (file,) = tmp_path.rglob("*.json")
+    file.write_text(file.read_text().replace('"ap": 0.5', '"ap": NaN'))
+    assert TrialRecords.read(str(tmp_path)).in_order()[0].ap == -1.0
+    assert ValidationScore(step=1, part=1, ap=nan).ap == -1.0

@@ -1,5 +1,6 @@
 """What a run tells MLflow: never raises, never waits, nothing lost, nothing doubled, in order."""
 
+import resource
 import socket
 import time
 from collections.abc import Callable
@@ -178,14 +179,37 @@ def test_a_name_of_its_own_pace_is_not_held_back_by_another(server: FakeServer, 
     assert sorted(server.metrics) == [("loss", 100, 0.0), ("val/ap", 90, 0.5)]
 
 
-def test_a_folder_that_cannot_be_written_harms_nothing(
+def test_where_no_folder_can_be_written_all_goes_from_memory_and_it_is_said_once(
     server: FakeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
     with start_tracker(RUN, tmp_path / "file") as tracker:
-        tracker.metrics({"loss": 1.0}, 1)
-        assert not tracker.live
-    assert "set tracking.spool" in caplog.text
+        for step in range(9):
+            tracker.metrics({"loss": 1.0}, step)
+        tracker.artifact("pictures/grid.jpg", b"people")
+    assert [step for _, step, _ in server.metrics] == list(range(9))
+    assert server.files == {"pictures/grid.jpg": b"people"}
+    assert caplog.text.count("set tracking.spool") == 1
+
+
+def test_a_full_disk_costs_neither_row_nor_file_while_the_server_is_up(
+    server: FakeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with start_tracker(RUN, tmp_path) as tracker:
+        server.away = True
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))  # no file may grow further, as on a full disk
+        try:
+            for step in range(50):
+                tracker.metrics({"loss": float(step)}, step)
+            tracker.artifact("pictures/grid.jpg", b"people" * 100)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        server.away = False
+    assert [step for _, step, _ in server.metrics] == list(range(50))
+    assert server.files == {"pictures/grid.jpg": b"people" * 100}
+    assert caplog.text.count("cannot be written") == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_without_a_run_nothing_is_written(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ def draw(
     test: Annotated[int, typer.Option(help="Test images, written without annotations.")] = 50,
     size: Annotated[int, typer.Option(help="Pixels of the long side.", min=64, max=1024)] = 192,
     seed: Annotated[int, typer.Option(help="The same seed draws the same folder, byte for byte.")] = 0,
+    skeleton: Annotated[str, typer.Option(help="Whose keypoints: coco, crowdpose, lsp or mpii (people).")] = "coco",
     workers: Annotated[int | None, typer.Option(help="Processes that draw [one a core].")] = None,
 ) -> None:
     """Draw scenes of several people with exact COCO annotations.
@@ -25,7 +26,7 @@ def draw(
     from pipeline.tracking.progress import Progress
 
     config = SceneConfig(size=size)
-    if is_drawn(folder, train=train, val=val, test=test, seed=seed, config=config):
+    if is_drawn(folder, train=train, val=val, test=test, seed=seed, config=config, skeleton=skeleton):
         print(f"{folder} already holds these {train + val + test} images")
         return
     with Progress(train + val + test, "drawing", "images") as progress:
@@ -36,6 +37,7 @@ def draw(
             test=test,
             seed=seed,
             config=config,
+            skeleton=skeleton,
             workers=workers,
             on_drawn=progress.advance,
         )

@@ -1,7 +1,7 @@
 """A canvas that keeps, beside the colours, which part of whom every pixel shows.
 
 The label map makes annotations exact: a keypoint is visible where its pixel still shows a part that the keypoint
-belongs to after everything has been painted, and a person's mask is the pixels that still show the person.
+belongs to after everything has been painted, and an object's mask is the pixels that still show the object.
 """
 
 import math
@@ -11,22 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.scenes.figure import Points
-
+Points = NDArray[np.float64]
 Colour = tuple[float, float, float]
 
-ARM, LEG, TRUNK, SKULL = (1, 2), (3, 4), (5, 6), 7
-"""Parts a label names; arms, legs and the trunk's halves as (left, right). 0 is the scenery."""
-PARTS: Final = 8
-
-SHOWN_BY: Final[tuple[tuple[int, ...], ...]] = (
-    *((SKULL,),) * 5,
-    *((TRUNK[side], ARM[side]) for side in (0, 1)),
-    *((ARM[side],) for _ in range(2) for side in (0, 1)),
-    *((TRUNK[side], LEG[side]) for side in (0, 1)),
-    *((LEG[side],) for _ in range(2) for side in (0, 1)),
-)
-"""For each keypoint, the parts that show it."""
+PARTS: Final = 32
+"""Parts that the label map can tell apart on one object, counted from 1; 0 is the scenery."""
 
 _SUBPIXELS: Final = 4
 """Binary digits of a pixel that OpenCV's drawing takes as fraction."""
@@ -52,14 +41,14 @@ class Canvas:
 
     Attributes:
         image: (2H, 2W, 3) uint8.
-        labels: (2H, 2W) uint8: person · 8 + part; 0 where no person shows.
+        labels: (2H, 2W) uint16: (object + 1) · PARTS + part; below PARTS where no object shows.
     """
 
     FINE: Final = 2
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
         self.image = image
-        self.labels = np.zeros(image.shape[:2], np.uint8)
+        self.labels = np.zeros(image.shape[:2], np.uint16)
 
     def polygon(self, outline: Points, colour: Colour, label: int | None) -> None:
         """Fill a polygon (N, 2), convex or nearly so; without a label only the colours change."""
@@ -88,3 +77,16 @@ class Canvas:
         cosine, sine = math.cos(angle), math.sin(angle)
         axes = np.array([[radii[0] * cosine, radii[0] * sine], [-radii[1] * sine, radii[1] * cosine]])
         self.polygon(centre + _FULL @ axes, colour, label)
+
+    def shadow(self, centre: Points, radius: float) -> None:
+        """Darken an ellipse on the ground, four times as wide as high, towards its middle."""
+        fine, (h, w) = self.FINE, self.image.shape[:2]
+        x0, x1 = (int(np.clip((centre[0] + s * radius) * fine, 0, w)) for s in (-1, 1))
+        y0, y1 = (int(np.clip((centre[1] + s * radius * 0.25) * fine, 0, h)) for s in (-1, 1))
+        if x1 - x0 < 2 or y1 - y0 < 2:
+            return
+        region = self.image[y0:y1, x0:x1]
+        x = (np.arange(x0, x1) / fine - centre[0]) / radius
+        y = (np.arange(y0, y1) / fine - centre[1]) / (radius * 0.25)
+        dark = 1.0 - 0.4 * np.clip(1.2 - x**2 - y[:, None] ** 2, 0.0, 1.0, dtype=np.float32)
+        region[:] = (region * dark[..., None]).astype(np.uint8)

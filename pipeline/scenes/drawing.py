@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass as section
 
-from lhrnet.coco import PERSON, K
+from lhrnet.coco import PERSON
+from lhrnet.skeleton import COCO
 from pipeline import SECTION, Share
 from pipeline.scenes.backgrounds import finish, paint_background, paint_clutter
-from pipeline.scenes.canvas import PARTS, SHOWN_BY, Canvas
-from pipeline.scenes.figure import Figure, Points, pose_figure
-from pipeline.scenes.look import choose_look
-from pipeline.scenes.painter import paint_person
+from pipeline.scenes.canvas import PARTS, Canvas, Points
+from pipeline.scenes.casting import subject_of
+from pipeline.scenes.subject import Drawn, Manner, Subject
 
 Image = NDArray[np.uint8]
 Annotation = dict[str, Any]
 
 _ATTEMPTS: Final = 12
 _FEWEST_SEEN: Final = 6
-"""A drawn person must show at least this many keypoints; otherwise the scene is arranged anew."""
+"""A drawn object must show at least this many of 17 keypoints; otherwise the scene is arranged anew."""
 
 
 @section(frozen=True, kw_only=True, config=SECTION)
@@ -61,24 +61,31 @@ class SceneConfig:
             raise ValueError(f"smallest is {self.smallest}; allowed: at most largest ({self.largest})")
 
 
-def draw_scene(seed: int | Sequence[int], config: SceneConfig | None = None) -> tuple[Image, list[Annotation]]:
+def draw_scene(
+    seed: int | Sequence[int], config: SceneConfig | None = None, skeleton: str = COCO.name
+) -> tuple[Image, list[Annotation]]:
     """Draw one scene.
 
     Args:
-        seed: one or several non-negative integers; the scene is a function of them and of `config`.
+        seed: one or several non-negative integers; the scene is a function of them, of `config` and of `skeleton`.
+        skeleton: name of the built-in skeleton whose objects are drawn.
 
     Returns:
-        The image, (H, W, 3) uint8 RGB, and COCO annotations without `id` and `image_id`, labelled people first.
+        The image, (H, W, 3) uint8 RGB, and COCO annotations without `id` and `image_id`, labelled objects first.
+
+    Raises:
+        ValueError: nothing is drawn for that skeleton.
     """
-    config = config or SceneConfig()
+    config, subject = config or SceneConfig(), subject_of(skeleton)
+    fewest = _FEWEST_SEEN * subject.skeleton.count // COCO.count
     cv2.setNumThreads(1)
     rng = np.random.default_rng(seed)
     long, short = config.size, int(config.size * rng.choice([1.0, 1.0, 5 / 6, 3 / 4]))
     h, w = (long, short) if rng.random() < 0.4 else (short, long)
     for _ in range(_ATTEMPTS):
-        scene = _Scene(rng, h, w, config)
+        scene = _Scene(rng, h, w, config, subject)
         people = scene.people()
-        if all(person["num_keypoints"] >= _FEWEST_SEEN for person in people):
+        if all(person["num_keypoints"] >= fewest for person in people):
             break
     image = cv2.resize(scene.canvas.image, (w, h), interpolation=cv2.INTER_AREA)
     return finish(rng, np.asarray(image)), people + scene.unlabelled()
@@ -87,11 +94,11 @@ def draw_scene(seed: int | Sequence[int], config: SceneConfig | None = None) -> 
 class _Scene:
     """One arrangement of people, painted; its label map answers what can be seen."""
 
-    def __init__(self, rng: np.random.Generator, h: int, w: int, config: SceneConfig) -> None:
-        self.rng, self.h, self.w, self.config = rng, h, w, config
+    def __init__(self, rng: np.random.Generator, h: int, w: int, config: SceneConfig, subject: Subject) -> None:
+        self.rng, self.h, self.w, self.config, self.subject = rng, h, w, config, subject
         self.canvas = Canvas(paint_background(rng, h * Canvas.FINE, w * Canvas.FINE))
         paint_clutter(rng, self.canvas.image, config.clutter)
-        self.painted: list[tuple[Figure, Points]] = []
+        self.drawn: list[Drawn] = []
         self.far: list[range] = []
         if rng.random() >= config.empty:
             self._arrange()
@@ -101,15 +108,15 @@ class _Scene:
         if rng.random() < config.crowd:
             count, height = int(rng.integers(5, 9)), self.h * rng.uniform(0.17, 0.24)
             centre = np.array([rng.uniform(0.2, 0.8) * self.w, rng.uniform(0.35, 0.6) * self.h])
-            self.far.append(range(len(self.painted), len(self.painted) + count))
+            self.far.append(range(len(self.drawn), len(self.drawn) + count))
             for i in range(count):
                 step = (i - (count - 1) / 2) * 0.3 + rng.normal(0.0, 0.08)
                 self._stand(height * rng.uniform(0.9, 1.1), centre + np.array([step, rng.normal(0.0, 0.08)]) * height)
         if rng.random() < config.unlabelled:
             height = self.h * rng.uniform(0.16, 0.24)
-            self.far.append(range(len(self.painted), len(self.painted) + 1))
+            self.far.append(range(len(self.drawn), len(self.drawn) + 1))
             self._stand(height, np.array([rng.uniform(0.1, 0.9) * self.w, rng.uniform(0.35, 0.6) * self.h]))
-        self.first_labelled = len(self.painted)
+        self.first_labelled = len(self.drawn)
         count = int(rng.integers(1, config.people + 1))
         middle = (config.smallest + config.largest) / 2
         typical = rng.uniform(config.smallest, config.largest if count < 3 else middle)
@@ -128,28 +135,12 @@ class _Scene:
         if rng.random() < config.occluder:
             self._stand_in_front()
 
-    def _stand(self, height: float, hips: Points) -> None:
-        figure = pose_figure(self.rng, variety=self.config.variety)
-        look = choose_look(self.rng)
-        lowest = float(figure.points[:, 1].max()) * height
-        self._shadow(hips + np.array([0.0, lowest]), 0.17 * height)
-        person = len(self.painted)
-        joints = paint_person(
-            self.canvas, figure, look, height=height, hips=hips, person=person, contrast=self.config.sides
+    def _stand(self, height: float, middle: Points) -> None:
+        config, number = self.config, len(self.drawn)
+        manner = Manner(variety=config.variety, sides=config.sides)
+        self.drawn.append(
+            self.subject.paint(self.rng, self.canvas, height=height, middle=middle, number=number, manner=manner)
         )
-        self.painted.append((figure, joints))
-
-    def _shadow(self, centre: Points, radius: float) -> None:
-        fine = Canvas.FINE
-        x0, x1 = (int(np.clip((centre[0] + s * radius) * fine, 0, self.w * fine)) for s in (-1, 1))
-        y0, y1 = (int(np.clip((centre[1] + s * radius * 0.25) * fine, 0, self.h * fine)) for s in (-1, 1))
-        if x1 - x0 < 2 or y1 - y0 < 2:
-            return
-        region = self.canvas.image[y0:y1, x0:x1]
-        x = (np.arange(x0, x1) / fine - centre[0]) / radius
-        y = (np.arange(y0, y1) / fine - centre[1]) / (radius * 0.25)
-        dark = 1.0 - 0.4 * np.clip(1.2 - x**2 - y[:, None] ** 2, 0.0, 1.0, dtype=np.float32)
-        region[:] = (region * dark[..., None]).astype(np.uint8)
 
     def _stand_in_front(self) -> None:
         rng, colour = self.rng, tuple(float(c) for c in self.rng.uniform(30, 220, 3))
@@ -165,21 +156,20 @@ class _Scene:
 
     def people(self) -> list[Annotation]:
         """Annotations of the labelled people."""
-        if not self.painted:
+        if not self.drawn:
             return []
-        return [self._labelled(i) for i in range(self.first_labelled, len(self.painted))]
+        return [self._labelled(i) for i in range(self.first_labelled, len(self.drawn))]
 
     def _labelled(self, person: int) -> Annotation:
-        figure, joints = self.painted[person]
-        unseen, fine = figure.unseen(), Canvas.FINE
+        drawn, fine = self.drawn[person], Canvas.FINE
         keypoints: list[float | int] = []
-        for k in range(K):
-            x, y = (round(float(v), 2) for v in joints[k])
-            if unseen[k] or not (0 <= x < self.w and 0 <= y < self.h):
+        for k, shown_by in enumerate(self.subject.shown_by):
+            x, y = (round(float(v), 2) for v in drawn.points[k])
+            if drawn.unlabelled[k] or not (0 <= x < self.w and 0 <= y < self.h):
                 keypoints += [0, 0, 0]
                 continue
             label = int(self.canvas.labels[int(y * fine), int(x * fine)])
-            shown = label // PARTS == person + 1 and label % PARTS in SHOWN_BY[k]
+            shown = label // PARTS == person + 1 and label % PARTS in shown_by
             keypoints += [x, y, 2 if shown else 1]
         labelled = sum(v > 0 for v in keypoints[2::3])
         return self._annotation(self._mask(range(person, person + 1)), keypoints, labelled)
@@ -192,7 +182,7 @@ class _Scene:
             if crowd:
                 mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
             if mask.any():
-                found.append(self._annotation(mask, [0] * 3 * K, 0, crowd=crowd))
+                found.append(self._annotation(mask, [0] * 3 * self.subject.skeleton.count, 0, crowd=crowd))
         return found
 
     def _mask(self, people: range) -> Image:

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lhrnet.coco import FLIP_INDEX, K
-
-Points = NDArray[np.float64]
+from pipeline.scenes.canvas import Points
 
 NECK: Final = K
 HEAD: Final = K + 1

@@ -1,13 +1,18 @@
 """How a posed figure is painted: limbs, trunk and head, the far ones first."""
 
 import math
+from typing import Final
 
 import numpy as np
 
-from lhrnet.coco import K
-from pipeline.scenes.canvas import ARM, LEG, PARTS, SKULL, TRUNK, Canvas, Colour, tint
-from pipeline.scenes.figure import HANDS, HEAD, NECK, TOES, Figure, Points
+from pipeline.scenes.canvas import PARTS, Canvas, Colour, Points, tint
+from pipeline.scenes.figure import HANDS, HEAD, NECK, TOES, Figure
 from pipeline.scenes.look import Look
+
+ARM, LEG, TRUNK, SKULL = (1, 2), (3, 4), (5, 6), 7
+"""Parts a label names; arms, legs and the trunk's halves as (left, right). The skull has the neck with it."""
+SKULL_RADIUS: Final = 0.08
+"""From the middle of the head to its top, of the standing height, on an adult's head."""
 
 _SUN, _SHADE = (255.0, 244.0, 205.0), (16.0, 22.0, 66.0)
 
@@ -20,15 +25,15 @@ def paint_person(
     Args:
         height: the person's standing height in final pixels.
         hips: (2,): where the middle of the hips lies.
-        person: 0 to 30, the person's place in the label map.
+        person: the person's place in the label map, from 0.
         contrast: how far clothes and skin are lighter on the person's left than on the right; 0: alike.
 
     Returns:
-        The 17 keypoints (17, 2) in final pixels, whether or not they can be seen.
+        The figure's 24 points (24, 2) in final pixels, whether or not they can be seen.
     """
     painter = _Painter(canvas, figure, look, height, hips, person, contrast)
     painter.paint()
-    return painter.xy[:K]
+    return painter.xy
 
 
 class _Painter:
@@ -166,7 +171,7 @@ class _Painter:
         for side in ears:
             if behind[side]:
                 self._ear(side, size, label)
-        radii = ((0.062 + 0.012 * math.sqrt(1.0 - min(1.0, figure.facing**2))) * size, 0.08 * size)
+        radii = ((0.062 + 0.012 * math.sqrt(1.0 - min(1.0, figure.facing**2))) * size, SKULL_RADIUS * size)
         canvas.ellipse(centre, (radii[0] + o, radii[1] + o), angle, tint(look.skin, 0.42), label)
         canvas.ellipse(centre, radii, angle, look.skin if front else scalp, None)
         if front:

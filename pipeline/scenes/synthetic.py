@@ -20,7 +20,10 @@ from typing import Any, Final
 
 import cv2
 
-from lhrnet.coco import KEYPOINTS, PERSON, SKELETON
+from lhrnet.coco import PERSON
+from lhrnet.skeleton import COCO
+from lhrnet.skeleton.infer import category_of
+from pipeline.scenes.casting import subject_of
 from pipeline.scenes.drawing import Annotation, SceneConfig, draw_scene
 
 __all__ = ["SceneConfig", "draw_scene", "is_drawn", "write_coco"]
@@ -40,6 +43,7 @@ def write_coco(
     test: int = 0,
     seed: int = 0,
     config: SceneConfig | None = None,
+    skeleton: str = COCO.name,
     workers: int | None = None,
     on_drawn: Callable[[int], None] | None = None,
 ) -> Path:
@@ -51,15 +55,17 @@ def write_coco(
     Args:
         folder: where to; must not exist yet.
         train, val, test: images in each split.
-        seed: the folder is a function of seed, counts and config.
+        seed: the folder is a function of seed, counts, config and skeleton.
+        skeleton: name of the built-in skeleton whose objects are drawn.
         workers: processes that draw; None: one a core.
         on_drawn: called with the number of images just finished.
 
     Raises:
-        ValueError: a negative count.
+        ValueError: a negative count, or a skeleton that is not drawn.
         FileExistsError: the folder exists.
     """
     folder, config = Path(folder), config or SceneConfig()
+    subject_of(skeleton)
     counts = dict(zip(SPLITS, (train, val, test), strict=True))
     for split, count in counts.items():
         if not 0 <= count < 1_000_000:
@@ -78,12 +84,14 @@ def write_coco(
             for start in range(0, count, _CHUNK)
         ]
         drawn: dict[str, list[tuple[dict[str, Any], list[Annotation]]]] = {split: [] for split in SPLITS}
-        for (split, start, stop), chunk in zip(tasks, _run(tasks, partial_folder, seed, config, workers), strict=True):
+        for (split, start, stop), chunk in zip(
+            tasks, _run(tasks, partial_folder, seed, config, skeleton, workers), strict=True
+        ):
             drawn[split] += chunk
             if on_drawn:
                 on_drawn(stop - start)
         for split in SPLITS:
-            text = json.dumps(_document(split, drawn[split], seed, config), separators=(",", ":"))
+            text = json.dumps(_document(split, drawn[split], seed, config, skeleton), separators=(",", ":"))
             _annotations(partial_folder, split).write_text(text)
         partial_folder.rename(folder)
     except BaseException:
@@ -93,7 +101,14 @@ def write_coco(
 
 
 def is_drawn(
-    folder: str | Path, *, train: int, val: int, test: int = 0, seed: int = 0, config: SceneConfig | None = None
+    folder: str | Path,
+    *,
+    train: int,
+    val: int,
+    test: int = 0,
+    seed: int = 0,
+    config: SceneConfig | None = None,
+    skeleton: str = COCO.name,
 ) -> bool:
     """Whether a folder holds what `write_coco` would draw there with the same arguments."""
     wanted = {"train": train, "val": val, "test": test}
@@ -104,6 +119,8 @@ def is_drawn(
         document = json.loads(path.read_text())
         if len(document["images"]) != count or document["info"] != _info(split, seed, config or SceneConfig()):
             return False
+        if document["categories"] != [_category(skeleton)]:
+            return False
     return True
 
 
@@ -113,9 +130,14 @@ def _annotations(folder: Path, split: str) -> Path:
 
 
 def _run(
-    tasks: list[tuple[str, int, int]], folder: Path, seed: int, config: SceneConfig, workers: int | None
+    tasks: list[tuple[str, int, int]],
+    folder: Path,
+    seed: int,
+    config: SceneConfig,
+    skeleton: str,
+    workers: int | None,
 ) -> Iterator[list[tuple[dict[str, Any], list[Annotation]]]]:
-    draw = partial(_draw_chunk, folder=folder, seed=seed, config=config)
+    draw = partial(_draw_chunk, folder=folder, seed=seed, config=config, skeleton=skeleton)
     workers = min(workers or os.cpu_count() or 1, len(tasks))
     if workers <= 1:
         yield from map(draw, tasks)
@@ -125,13 +147,13 @@ def _run(
 
 
 def _draw_chunk(
-    task: tuple[str, int, int], *, folder: Path, seed: int, config: SceneConfig
+    task: tuple[str, int, int], *, folder: Path, seed: int, config: SceneConfig, skeleton: str
 ) -> list[tuple[dict[str, Any], list[Annotation]]]:
     """Draw some images of a split and write their files; returns (image entry, annotations) of each."""
     split, start, stop = task
     drawn = []
     for index in range(start, stop):
-        picture, annotations = draw_scene((seed, SPLITS.index(split), index), config)
+        picture, annotations = draw_scene((seed, SPLITS.index(split), index), config, skeleton)
         identity = _FIRST_ID[split] + index
         name = f"{identity:012d}.jpg"
         written, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality])
@@ -141,6 +163,11 @@ def _draw_chunk(
         h, w = picture.shape[:2]
         drawn.append(({"id": identity, "file_name": name, "width": w, "height": h, "license": 1}, annotations))
     return drawn
+
+
+def _category(skeleton: str) -> dict[str, Any]:
+    entry = category_of(subject_of(skeleton).skeleton, PERSON)
+    return {"id": entry["id"], "name": entry["name"], "supercategory": entry["name"], **entry}
 
 
 def _info(split: str, seed: int, config: SceneConfig) -> dict[str, Any]:
@@ -154,22 +181,14 @@ def _info(split: str, seed: int, config: SceneConfig) -> dict[str, Any]:
 
 
 def _document(
-    split: str, drawn: list[tuple[dict[str, Any], list[Annotation]]], seed: int, config: SceneConfig
+    split: str, drawn: list[tuple[dict[str, Any], list[Annotation]]], seed: int, config: SceneConfig, skeleton: str
 ) -> dict[str, Any]:
     """A COCO document; the test split's has no annotations."""
     document: dict[str, Any] = {
         "info": _info(split, seed, config),
         "licenses": [{"id": 1, "name": "MIT", "url": ""}],
         "images": [entry for entry, _ in drawn],
-        "categories": [
-            {
-                "id": PERSON,
-                "name": "person",
-                "supercategory": "person",
-                "keypoints": list(KEYPOINTS),
-                "skeleton": [[a + 1, b + 1] for a, b in SKELETON],
-            }
-        ],
+        "categories": [_category(skeleton)],
     }
     if split != "test":
         numbered = ((entry["id"], a) for entry, annotations in drawn for a in annotations)

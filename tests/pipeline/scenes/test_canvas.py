@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from lhrnet.coco import K
-from pipeline.scenes.canvas import ARM, LEG, SHOWN_BY, SKULL, TRUNK, Canvas, tint
+from pipeline.scenes.canvas import Canvas, tint
 
 WHITE = (255.0, 255.0, 255.0)
 
@@ -48,13 +47,15 @@ def test_labels_follow_the_colours_unless_left_alone(canvas: Canvas) -> None:
     assert not canvas.labels.any()
 
 
-def test_every_keypoint_has_parts_that_show_it() -> None:
-    assert len(SHOWN_BY) == K
-    assert SHOWN_BY[0] == (SKULL,)
-    assert SHOWN_BY[5] == (TRUNK[0], ARM[0])
-    assert SHOWN_BY[10] == (ARM[1],)
-    assert SHOWN_BY[11] == (TRUNK[0], LEG[0])
-    assert SHOWN_BY[16] == (LEG[1],)
+def test_a_shadow_darkens_the_ground_and_labels_nothing(canvas: Canvas) -> None:
+    canvas.image[:] = 200
+    canvas.shadow(np.array([20.0, 30.0]), 8.0)
+    assert canvas.image[60, 40].max() < 140
+    assert (canvas.image[60, :20] == 200).all()
+    assert not canvas.labels.any()
+    before = canvas.image.copy()
+    canvas.shadow(np.array([-50.0, 30.0]), 8.0)
+    assert np.array_equal(canvas.image, before), "outside the picture there is nothing to darken"
 
 
 def test_tints_stay_colours() -> None:

@@ -5,10 +5,13 @@ import pytest
 from numpy.typing import NDArray
 
 from lhrnet.coco import FLIP_INDEX, K
-from pipeline.scenes.canvas import PARTS, SHOWN_BY, Canvas
+from pipeline.scenes.canvas import PARTS, Canvas
+from pipeline.scenes.casting import subject_of
 from pipeline.scenes.figure import Figure, pose_figure
 from pipeline.scenes.look import HAIR_STYLES, Look, choose_look
 from pipeline.scenes.painter import paint_person
+
+SHOWN_BY = subject_of("coco").shown_by
 
 
 def painted(
@@ -82,7 +85,7 @@ def test_a_mirrored_figure_is_painted_mirrored() -> None:
     swapped = points[[*FLIP_INDEX, 17, 18, 20, 19, 22, 21, 23]]
     mirrored = Figure(points=swapped, facing=figure.facing, head_scale=figure.head_scale, girth=figure.girth)
     (canvas, joints), (other, their) = painted(figure, look), painted(mirrored, look)
-    assert their[:, 0] == pytest.approx(200.0 - joints[list(FLIP_INDEX), 0])
+    assert their[:, 0] == pytest.approx(200.0 - joints[[*FLIP_INDEX, 17, 18, 20, 19, 22, 21, 23], 0])
     ours, theirs = canvas.labels > 0, other.labels[:, ::-1] > 0
     assert (ours & theirs).sum() / (ours | theirs).sum() > 0.95
 

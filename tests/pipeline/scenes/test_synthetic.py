@@ -1,14 +1,18 @@
 """The drawn data set: COCO's layout, the same bytes for the same seed, complete or absent."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
 from lhrnet.coco import KEYPOINTS
+from lhrnet.skeleton.infer import from_category
+from pipeline.scenes.casting import SUBJECTS
 from pipeline.scenes.synthetic import SceneConfig, is_drawn, write_coco
 
 SMALL = SceneConfig(size=96)
@@ -53,6 +57,32 @@ def test_ids_are_unique_over_splits_and_the_test_split_keeps_its_answers(drawn: 
     assert "annotations" not in documents[0]
 
 
+def test_the_people_with_coco_s_keypoints_stay_as_they_were_drawn_first(tmp_path: Path) -> None:
+    """Bytes of annotations; colours within what another build of OpenCV may round otherwise."""
+    write_coco(tmp_path / "drawn", train=0, val=4, config=SMALL, workers=1)
+    text = (tmp_path / "drawn/annotations/person_keypoints_val2017.json").read_bytes()
+    assert hashlib.sha256(text).hexdigest() == "8a383c6e4b7c826636724b2f122d3890ff38b9987c50be8b710a3e781c74a054"
+    seen = [cv2.imread(str(path)) for path in sorted((tmp_path / "drawn/val2017").iterdir())]
+    means = np.array([image.mean((0, 1)) for image in seen if image is not None])
+    assert means == pytest.approx(
+        np.array([[100.89, 85.58, 147.65], [146.14, 114.73, 134.46], [94.62, 88.7, 84.81], [148.62, 115.05, 146.5]]),
+        abs=0.1,
+    )
+
+
+@pytest.mark.parametrize("skeleton", SUBJECTS)
+def test_a_drawn_set_says_whose_keypoints_it_holds(skeleton: str, tmp_path: Path) -> None:
+    folder = write_coco(tmp_path / "drawn", train=1, val=6, seed=4, config=SMALL, skeleton=skeleton, workers=1)
+    truth = json.loads((folder / "annotations/person_keypoints_val2017.json").read_text())
+    assert [from_category(category) for category in truth["categories"]] == [(SUBJECTS[skeleton].skeleton, [])]
+    count = SUBJECTS[skeleton].skeleton.count
+    assert {len(annotation["keypoints"]) for annotation in truth["annotations"]} == {3 * count}
+    assert {annotation["category_id"] for annotation in truth["annotations"]} == {truth["categories"][0]["id"]}
+    assert is_drawn(folder, train=1, val=6, seed=4, config=SMALL, skeleton=skeleton)
+    for other in set(SUBJECTS) - {skeleton}:
+        assert not is_drawn(folder, train=1, val=6, seed=4, config=SMALL, skeleton=other)
+
+
 def test_number_of_processes_does_not_change_a_byte(drawn: Path, tmp_path: Path) -> None:
     finished: list[int] = []
     again = write_coco(
@@ -86,4 +116,8 @@ def test_an_existing_folder_and_impossible_counts_are_refused(tmp_path: Path) ->
         write_coco(tmp_path, train=1, val=1, config=SMALL, workers=1)
     with pytest.raises(ValueError, match="val=-1"):
         write_coco(tmp_path / "new", train=1, val=-1, config=SMALL, workers=1)
+    with pytest.raises(ValueError, match="'coco-wholebody' is built in, but not drawn; drawn are coco, crowdpose"):
+        write_coco(tmp_path / "new", train=1, val=1, config=SMALL, skeleton="coco-wholebody", workers=1)
+    with pytest.raises(ValueError, match="'dog' is unknown"):
+        write_coco(tmp_path / "new", train=1, val=1, config=SMALL, skeleton="dog", workers=1)
     assert list(tmp_path.iterdir()) == []

@@ -82,6 +82,8 @@ def squares(coco: Path, to: Path) -> tuple[int, int]:
     import cv2
     import numpy as np
 
+    from lhrnet.image_file import decode
+
     name = f"annotations/person_keypoints_{SPLIT}.json"
     truth = json.loads((coco / name).read_text())
     labelled = {a["image_id"] for a in truth["annotations"] if a["num_keypoints"] and not a["iscrowd"]}
@@ -90,9 +92,8 @@ def squares(coco: Path, to: Path) -> tuple[int, int]:
     (to / "annotations").mkdir()
     moved = {}
     for entry in truth["images"]:
-        image = cv2.imread(str(coco / SPLIT / entry["file_name"]), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if image is None:
-            raise SystemExit(f"{coco / SPLIT / entry['file_name']} is missing or does not decode")
+        path = coco / SPLIT / entry["file_name"]
+        image = decode(path.read_bytes(), (entry["width"], entry["height"]), name=str(path))[..., ::-1]
         side = round(min(image.shape[:2]) * 4 / 3)
         x, y = ((side - length) // 2 for length in (entry["width"], entry["height"]))
         shift = np.array([[1, 0, x], [0, 1, y]], np.float64)

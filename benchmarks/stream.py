@@ -94,8 +94,8 @@ def _bare(url: str) -> Callable[[], float]:
     import cv2
 
     from lhrnet import geometry
+    from lhrnet.image_file import decode
     from pipeline.data.augment import AugmentConfig, draw_matrix
-    from pipeline.data.decode import decode
     from pipeline.data.index import read_index
 
     cv2.setNumThreads(0)
@@ -109,7 +109,7 @@ def _bare(url: str) -> Callable[[], float]:
         for raw in itertools.islice(raws, BATCH * BATCHES):
             chance = np.random.default_rng([0, 0, next(maps)])
             matrix, _ = draw_matrix(chance, raw.width, raw.height, SIZE, AugmentConfig())
-            geometry.warp(decode(raw.jpeg), matrix, (SIZE, SIZE))
+            geometry.warp(decode(raw.jpeg, (raw.width, raw.height)), matrix, (SIZE, SIZE))
         return BATCH * BATCHES / (time.perf_counter() - begun)
 
     return way

@@ -16,8 +16,10 @@ from pydantic.dataclasses import dataclass as section
 
 from lhrnet import geometry
 from lhrnet.coco import FLIP_INDEX, MAX_PEOPLE, K, labelled
+from lhrnet.image_file import Image, decode
+from lhrnet.orientation import JPEG
 from pipeline import SECTION, Share
-from pipeline.data.decode import JPEG, Image, decode, decode_ignored
+from pipeline.data.decode import decode_ignored
 
 ONES: Final = np.ones((64, 64), np.uint8)
 """Stands in for an all-ones image of any size: scaled to it, and warped at OpenCV's precision of 1/1024 pixel."""
@@ -142,10 +144,7 @@ def _warped(
     reduce = 4 if scale <= 0.25 else 2 if scale <= 0.5 else 1
     # other formats are decoded whole all the same, and rounded down instead of up
     reduce = reduce if reduced and jpeg.startswith(JPEG) else 1
-    image = decode(jpeg, reduce)
-    if image.shape[:2] != (-(-height // reduce), -(-width // reduce)):
-        seen = f"{image.shape[1]}x{image.shape[0]}" + (f" at 1/{reduce}" if reduce > 1 else "")
-        raise ValueError(f"the image is {seen} and its annotation says {width}x{height}")
+    image = decode(jpeg, (width, height), reduce=reduce)
     if reduce > 1:
         matrix = geometry.compose(matrix, np.diag([reduce, reduce, 0])[:2])
     return geometry.warp(image, matrix, (size, size), out=out)

@@ -1,39 +1,17 @@
-"""An image file's bytes to pixels, and whether the file is whole."""
+"""Whether an image file is whole, and ignore masks as pixels. Images: `lhrnet.image_file.decode`."""
 
 from typing import Final
 
 import cv2
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 
 import lhrnet
+from lhrnet.image_file import Image
+from lhrnet.orientation import JPEG
 
-Image = NDArray[np.uint8]
-JPEG: Final = b"\xff\xd8"
-"""What a JPEG file begins with."""
 MAX_PIXELS: Final = lhrnet.MAX_PIXELS
 """Pixels of an image at most; what a header claims is read before the memory for it is taken."""
-
-
-def decode(jpeg: bytes, reduce: int = 1) -> Image:
-    """Decode to (H, W, 3) RGB, as stored (EXIF orientation is not applied: COCO's annotations do not know it).
-
-    Args:
-        jpeg: the file's bytes.
-        reduce: 1, 2 or 4: decode at that fraction of the size, rounded up, which is much cheaper.
-
-    Raises:
-        ValueError: the bytes are no image.
-    """
-    flag = {1: cv2.IMREAD_COLOR_RGB, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[reduce]
-    try:
-        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ValueError(f"{len(jpeg)} bytes that do not decode as an image")
-    return np.asarray(image if reduce == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def check_whole(jpeg: bytes) -> None:

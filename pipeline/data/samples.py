@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, BinaryIO
 
-from pipeline.data.decode import Image, decode
+from lhrnet.image_file import Image, decode
 from pipeline.data.index import Shard, ShardIndex, read_index
 from pipeline.data.reader import RawSample, open_shard, read_shard
 from pipeline.storage import store
@@ -60,7 +60,7 @@ def read_images(url: str, shards: Sequence[Shard], wanted: AbstractSet[int]) -> 
     """
     for place, raw in _read(url, shards, wanted):
         try:
-            image = decode(raw.jpeg)
+            image = decode(raw.jpeg, (raw.width, raw.height))
         except ValueError as error:
             raise ValueError(f"{place}: image {raw.image_id}: {error}") from error
         yield Sample(image, raw.image_id, raw.file_name, raw.annotations, raw.width, raw.height)

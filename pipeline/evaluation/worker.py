@@ -15,10 +15,10 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as section
 from torch import Tensor, nn
 
+from lhrnet.image_file import Image
 from lhrnet.predictor import Predictor, Timings
 from pipeline import SECTION
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
-from pipeline.data.decode import Image
 from pipeline.data.index import ShardIndex
 from pipeline.data.samples import Sample, read_images
 from pipeline.evaluation.detect import Detections, detect, grouping_threads

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import mlflow.models
 import mlflow.pyfunc
 import numpy as np
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from lhrnet.coco import KEYPOINTS
+from lhrnet.image_file import read_image
 from lhrnet.network.config import ModelConfig
 from lhrnet.network.registry import create_model
 from lhrnet.person import Person
@@ -50,9 +50,9 @@ class PoseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is u
             As `find`.
 
         Raises:
-            FileNotFoundError: a path is not an image that can be read.
+            FileNotFoundError, ValueError: a path leads to no image that can be read.
         """
-        return self.find([_read(path) for path in model_input])
+        return self.find([read_image(Path(path)) for path in model_input])
 
     def find(self, images: Sequence[NDArray[np.uint8]], protocol: str = "") -> list[list[dict[str, Any]]]:
         """Find people in images, for `model.unwrap_python_model().find(frames)`.
@@ -76,13 +76,6 @@ def _plain(person: Person) -> dict[str, Any]:
         "box": [round(value, 3) for value in person.box],
         "keypoints": dict(zip(KEYPOINTS, triplets, strict=True)),
     }
-
-
-def _read(path: str) -> NDArray[np.uint8]:
-    image = cv2.imread(path, cv2.IMREAD_COLOR)
-    if image is None:
-        raise FileNotFoundError(f"{path} is not an image that can be read")
-    return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
 
 
 mlflow.models.set_model(PoseModel())

@@ -194,7 +194,7 @@ MEMBERS: dict[str, tuple[Callable[[list[tuple[str, bytes]]], Any], str]] = {
     "an odd iscrowd": (_json(annotations=[{**PERSON, "iscrowd": "x"}]), "iscrowd is 'x'"),
     "no width": (_json(width=0), "is damaged: its size is 0x"),
     "an endless width": (_json(width=float("inf")), "is damaged: cannot convert float infinity"),
-    "a picture that is none": (_replace(".jpg", lambda _: b"no picture"), "do not decode"),
+    "a picture that is none": (_replace(".jpg", lambda _: b"no picture"), "is not an image"),
     "a picture of another size": (_json(width=97), "its annotation says 97x"),
 }  # fmt: skip
 
@@ -228,7 +228,7 @@ def test_a_picture_that_does_not_decode_is_named_with_its_shard(own_shards: Path
     folder = own_shards / "train2017"
     rewrite(folder, MEMBERS["a picture that is none"][0])
     first = read_index(str(folder)).shards[SHARD].image_ids[0]
-    with pytest.raises(ValueError, match=rf"{victim(folder)}: image {first}: .* do not decode"):
+    with pytest.raises(ValueError, match=rf"{victim(folder)}: image {first}: .* is not an image"):
         list(read_samples(str(folder)))
 
 

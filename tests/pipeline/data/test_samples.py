@@ -9,8 +9,8 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 
+from lhrnet.image_file import decode
 from pipeline.data import samples as module
-from pipeline.data.decode import decode
 from pipeline.data.index import Shard, read_index
 from pipeline.data.reader import open_shard
 from pipeline.data.samples import read_images, read_raw_images, read_samples

@@ -5,7 +5,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, features
 
 from lhrnet.image_file import read_image
 from pipeline.serving.sources import VideoSource, count_pictures, image_files, is_stream, read_files
@@ -23,60 +22,6 @@ def half_and_half(width: int = 60, height: int = 40) -> np.ndarray:
 def written(path: Path, image: np.ndarray) -> Path:
     assert cv2.imwrite(str(path), image)
     return path
-
-
-def test_colours_are_rgb_and_alpha_is_dropped(tmp_path: Path) -> None:
-    bgr = half_and_half()[..., ::-1]
-    for name, image in (("a.png", bgr), ("b.png", np.dstack([bgr, np.full((40, 60), 100, np.uint8)])), ("c.bmp", bgr)):
-        found = read_image(written(tmp_path / name, np.ascontiguousarray(image)))
-        assert found.dtype == np.uint8
-        np.testing.assert_array_equal(found, half_and_half())
-
-
-def test_grey_and_sixteen_bits_become_eight_bit_rgb(tmp_path: Path) -> None:
-    ramp = np.tile(np.arange(256, dtype=np.uint8), (8, 1))
-    np.testing.assert_array_equal(read_image(written(tmp_path / "grey.png", ramp)), np.dstack([ramp] * 3))
-    for suffix in ("png", "tif"):
-        deep = read_image(written(tmp_path / f"deep.{suffix}", ramp.astype(np.uint16) * 257))
-        assert np.abs(deep.astype(int) - np.dstack([ramp] * 3)).max() <= 1
-    colour = np.dstack([ramp, ramp[:, ::-1], ramp]).astype(np.uint16) * 257
-    assert read_image(written(tmp_path / "colour.png", colour)).shape == (8, 256, 3)
-
-
-def with_orientation(jpeg: bytes, orientation: int) -> bytes:
-    """A JPEG with an EXIF block that says how it is to be turned."""
-    tiff = b"II*\0\x08\0\0\0" + b"\x01\0" + b"\x12\x01\x03\0\x01\0\0\0" + bytes([orientation, 0, 0, 0]) + b"\0\0\0\0"
-    block = b"Exif\0\0" + tiff
-    return jpeg[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + jpeg[2:]
-
-
-@pytest.mark.parametrize(
-    ("orientation", "turn"),
-    [(1, lambda a: a), (2, lambda a: a[:, ::-1]), (3, lambda a: a[::-1, ::-1]), (6, lambda a: np.rot90(a, -1))],
-)
-def test_exif_orientation_is_honoured(tmp_path: Path, orientation: int, turn: object) -> None:
-    assert callable(turn)
-    _, jpeg = cv2.imencode(".jpg", half_and_half()[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])
-    path = tmp_path / "turned.jpg"
-    path.write_bytes(with_orientation(jpeg.tobytes(), orientation))
-    wanted = turn(half_and_half())
-    found = read_image(path)
-    assert found.shape == wanted.shape
-    assert np.abs(found.astype(int) - wanted).mean() < 12
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_avif_is_turned_upright(tmp_path: Path, orientation: int) -> None:
-    if not features.check("avif"):
-        pytest.skip("this Pillow writes no AVIF")
-    exif = Image.Exif()
-    exif[0x112] = orientation
-    Image.fromarray(half_and_half()).save(tmp_path / "turned.avif", exif=exif, quality=95)
-    with Image.open(tmp_path / "turned.avif") as picture:
-        wanted = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    found = read_image(tmp_path / "turned.avif")
-    assert found.shape == wanted.shape
-    assert np.abs(found.astype(int) - wanted).mean() < 3
 
 
 def test_what_does_not_decode_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:

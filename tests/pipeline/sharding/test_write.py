@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from lhrnet.image_file import decode
 from lhrnet.losses.loss_mask import loss_mask
-from pipeline.data.decode import decode, decode_ignored
+from pipeline.data.decode import decode_ignored
 from pipeline.data.index import INDEX, TRUTH, read_index, truth
 from pipeline.data.reader import open_shard, read_shard
 from pipeline.sharding.plan import make_plans
@@ -251,8 +252,8 @@ def _spoil_image(coco: Path, kind: str) -> int:
         ("missing", "its file is not there"),
         ("cut", "no end marker"),
         ("hole", "damaged within"),
-        ("empty", "do not decode"),
-        ("no image", "do not decode"),
+        ("empty", "is empty: 0 bytes"),
+        ("no image", "is not an image"),
         ("another size", "its annotation says 96x"),
     ],
 )

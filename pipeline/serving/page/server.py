@@ -8,7 +8,7 @@ import errno
 import json
 import socket
 from dataclasses import asdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from lhrnet.coco import GROUPING_ORDER
 from lhrnet.decoder.grouping import GroupingConfig
 from lhrnet.draw import DRAWN, LEFT, PEOPLE, RIGHT, side_colour
 from pipeline.serving.onnx_network import Card, card_tree
+from pipeline.serving.page import listener
+from pipeline.serving.page.listener import BoundedServer, names_us
 
 PAGE = ("index.html", "style.css", "app.js", "maps.js", "grouping.js", "assignment.js", "drawing.js")
 TYPES = {
@@ -40,8 +42,11 @@ HEADERS = {
     # with these two a page may share memory between threads
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
+    # and with this no other site embeds what is served here
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PIECE = 1 << 18
+"""Bytes that are written at once."""
 MIN_SCORE = 0.2
 """People below are not drawn."""
 
@@ -83,7 +88,7 @@ def content(model: bytes, card: Card, runtime: Path, picture: bytes | None = Non
     return given
 
 
-class PageServer(ThreadingHTTPServer):
+class PageServer(BoundedServer):
     """Serves fixed content, to requests with the right host name only.
 
     Args:
@@ -95,9 +100,7 @@ class PageServer(ThreadingHTTPServer):
         OSError: the port is taken, or the host is no address of this machine.
     """
 
-    daemon_threads = True
-
-    def __init__(self, given: dict[str, bytes], host: str = LOOPBACK[0], port: int = 8000) -> None:
+    def __init__(self, given: dict[str, bytes], host: str = "127.0.0.1", port: int = 8000) -> None:
         self.given = given
         self.host = host
         self.policy = POLICY
@@ -115,9 +118,8 @@ class PageServer(ThreadingHTTPServer):
         return f"http://{host}:{self.server_address[1]}/"
 
     def knows(self, name: str) -> bool:
-        """Whether a Host header names this server; against DNS rebinding, other names are refused on loopback."""
-        bare = name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() else name
-        return self.host not in LOOPBACK or bare.strip("[]") in LOOPBACK
+        """Whether a Host header names this server."""
+        return names_us(name, given=self.host, bound=str(self.server_address[0]))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -125,6 +127,10 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "lightweight-hrnet"
     sys_version = ""
     protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        self.timeout = listener.STALL_S
+        super().setup()
 
     def do_GET(self) -> None:
         self._answer()
@@ -134,6 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         path = self.path.partition("?")[0]
+        self.server.expect(self.connection, listener.ANSWER_S)
         if not self.server.knows(self.headers.get("Host", "")):
             self._send(403, b"unknown host", "text/plain")
         elif path not in self.server.given:
@@ -141,6 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             suffix = ".html" if path == "/" else Path(path).suffix
             self._send(200, self.server.given[path], TYPES.get(suffix, "application/octet-stream"))
+        self.server.expect(self.connection, listener.REQUEST_S)
 
     def _send(self, status: int, body: bytes, kind: str) -> None:
         self.send_response(status)
@@ -153,7 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body)
+            for start in range(0, len(body), PIECE):
+                self.wfile.write(body[start : start + PIECE])
 
     def log_message(self, *_: object) -> None:
         pass

@@ -20,58 +20,82 @@ COCO ?=
 KEEP ?=
 LOCAL ?= .local
 
+# What a shell takes for one word, whatever is in it: the folders may have spaces in their names.
+quoted = '$(subst ','\'',$(1))'
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.stamp
+PY := $(call quoted,$(BIN)/python)
+IN_LOCAL := $(call quoted,$(LOCAL))
+OPTIONS = $(if $(COCO),--coco $(call quoted,$(COCO))) $(if $(KEEP),--keep)
+WHEELS = $(if $(TORCH_PAGE),--find-links $(call quoted,$(TORCH_PAGE)))
+# A folder that is made here says so, and no other is ever removed. The two by default are in the checkout and ours.
+MARK := .made-by-make
+marked = test -e $(call quoted,$(1)) || { mkdir -p $(call quoted,$(1)) && touch $(call quoted,$(1)/$(MARK)); }
+is_ours = test ! -e $(call quoted,$(1)) || test $(call quoted,$(1)) = $(2) || test -e $(call quoted,$(1)/$(MARK)) || \
+	rmdir $(call quoted,$(1)) 2>/dev/null || \
+	{ printf '%s was not made by make: name another $(3), or remove it yourself\n' $(call quoted,$(1)) >&2; exit 1; }
+
+ifneq ($(strip $(MAKEFILE_LIST)),Makefile)
+$(error run make in the folder of this Makefile, or as make -C folder)
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint quick test slow faults bench gpu demo demo-search clean
 
 help:
-	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
-
-setup: $(STAMP)
+	@sed -n 's/^#   //p' Makefile
 
 # The stamp is written last: a folder without one is half made, and is built anew.
-$(STAMP): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON) here; name one: make setup PYTHON=/path/to/python3.11"; exit 1; }
-	@test -f $@ || rm -rf $(VENV)
-	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV); the first time takes a few minutes"
-	@$(BIN)/python -m pip install --quiet $(if $(TORCH_PAGE),--find-links $(TORCH_PAGE)) -c constraints.txt -e '.[local,search,dev]'
-	@touch $@
+STAMP := $(call quoted,$(VENV)/.stamp)
+setup:
+	@command -v $(call quoted,$(PYTHON)) >/dev/null || \
+	{ printf '%s\n' $(call quoted,there is no $(PYTHON) here; name one: make setup PYTHON=/path/to/python3.11); exit 1; }
+	@test -f $(STAMP) || { $(call is_ours,$(VENV),.venv,VENV); }
+	@test -f $(STAMP) || rm -rf $(call quoted,$(VENV))
+	@$(call marked,$(VENV))
+	@test -f $(STAMP) && test ! pyproject.toml -nt $(STAMP) && test ! constraints.txt -nt $(STAMP) || { \
+	set -e; test -f $(STAMP) || $(call quoted,$(PYTHON)) -m venv $(call quoted,$(VENV)); \
+	printf '%s\n' $(call quoted,installing into $(VENV); the first time takes a few minutes); \
+	$(PY) -m pip install --quiet $(WHEELS) -c constraints.txt -e '.[local,search,dev]'; \
+	touch $(STAMP); }
 
 lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy .
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy .
 
 # In two processes, file by file: much of the suite waits for servers. Each process has servers of its own, and one
 # thread to compute with, since threads of two processes would wait for each other on two cores.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not stack and not slow and not gpu'
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not stack and not slow and not gpu'
 
 slow: setup
-	$(BIN)/python -m pytest -m 'not gpu' --timeout 1200
+	$(PY) -m pytest -m 'not gpu' --timeout 1200
 
 faults: setup
-	$(BIN)/python -m pytest tests/pipeline/drills -m slow --timeout 900
+	$(PY) -m pytest tests/pipeline/drills -m slow --timeout 900
 
 bench: setup
-	$(BIN)/python -m benchmarks --out $(LOCAL)/bench.json
+	@$(call marked,$(LOCAL))
+	$(PY) -m benchmarks --out $(call quoted,$(LOCAL)/bench.json)
 
 gpu: setup
-	$(BIN)/python -m benchmarks gpu --out $(LOCAL)/gpu
+	@$(call marked,$(LOCAL))
+	$(PY) -m benchmarks gpu --out $(call quoted,$(LOCAL)/gpu)
 
 demo: setup
-	$(BIN)/python -m infra.demo --dir $(LOCAL) $(if $(COCO),--coco $(COCO)) $(if $(KEEP),--keep)
+	@$(call marked,$(LOCAL))
+	$(PY) -m infra.demo --dir $(IN_LOCAL) $(OPTIONS)
 
 demo-search: setup
-	$(BIN)/python -m infra.demo --dir $(LOCAL) --search $(if $(COCO),--coco $(COCO)) $(if $(KEEP),--keep)
+	@$(call marked,$(LOCAL))
+	$(PY) -m infra.demo --dir $(IN_LOCAL) --search $(OPTIONS)
 
 clean:
-	@test ! -x $(BIN)/python || $(BIN)/python -m infra.stack stop --dir $(LOCAL)
-	rm -rf $(VENV) $(LOCAL) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@$(call is_ours,$(VENV),.venv,VENV)
+	@$(call is_ours,$(LOCAL),.local,LOCAL)
+	@test ! -x $(PY) || $(PY) -m infra.stack stop --dir $(IN_LOCAL)
+	rm -rf $(call quoted,$(VENV)) $(IN_LOCAL) build lightweight_hrnet.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

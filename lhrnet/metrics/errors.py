@@ -2,8 +2,13 @@
 
 A found keypoint is good when its own OKS with the annotated one is 0.85 or more, jitter from 0.5. Below that it is an
 inversion when it lies on the same person's mirrored keypoint (left for right), a swap when it lies on that keypoint or
-its mirror image of another person, and a miss otherwise. Besides: scores that put worse people before better ones,
+its mirror image of another person, and a miss otherwise. Besides: scores that put wrong people before right ones,
 people found where nobody is, and people not found. The cost of each kind is the AP gained if it alone were corrected.
+
+Correcting the scores keeps COCO's matches and, at each OKS threshold, puts whoever is matched before everybody else:
+AP is then the recall that is reached, and no other order gives more. (Ronchi and Perona give each detection its OKS as
+its score and match anew. Then duplicates of one person come before another who is found less well, and the detection
+of one takes away another's, so that correcting could cost AP.)
 """
 
 from collections import Counter
@@ -16,7 +21,7 @@ from numpy.typing import NDArray
 
 from lhrnet.coco import FLIP_INDEX, KEYPOINTS, K, labelled
 from lhrnet.metrics.coco_eval import Detection, Truth, image_oks, matched
-from lhrnet.metrics.matching import average_precision, match
+from lhrnet.metrics.matching import RECALLS, Matches, average_precision, match
 from lhrnet.metrics.oks import keypoint_oks
 
 Kind = Literal["good", "jitter", "inversion", "swap", "miss"]
@@ -80,17 +85,17 @@ def split_errors(truth: Truth, detections: Sequence[Detection], image_ids: Seque
     def ap(people: Truth, found: Sequence[Detection]) -> float:
         return average_precision(match(people, found, image_ids))
 
-    base = ap(truth, detections)
+    matches = match(truth, detections, image_ids)
+    base = average_precision(matches)
     mended = {kind: ap(truth, _mended(detections, pairs, kind)) for kind in KINDS if kind != "good"}
     best = _best_oks(truth, detections, image_ids)
-    rescored = [{**d, "score": best.get(id(d), 0.0)} for d in detections]
     on_someone = [d for d in detections if best.get(id(d), 0.0) >= FOUND]
     without_missed = ap(_only_found(truth, detections, image_ids), detections)
     if without_missed < 0 <= base:  # -1: nobody is left, so nothing else keeps AP down
         without_missed = 1.0
     gains: dict[str, float] = {
         **{str(kind): value - base for kind, value in mended.items()},
-        "score": ap(truth, rescored) - base,
+        "score": _well_ordered(matches) - base,
         "background": ap(truth, on_someone) - base,
         "not found": without_missed - base,
     }
@@ -161,6 +166,13 @@ def _mended(detections: Sequence[Detection], pairs: Sequence[Pair], kind: Kind) 
                     points[3 * k : 3 * k + 2] = pair.annotation["keypoints"][3 * k : 3 * k + 2]
             better[id(pair.detection)] = points
     return [{**d, "keypoints": better[id(d)]} if id(d) in better else d for d in detections]
+
+
+def _well_ordered(matches: Matches) -> float:
+    """AP if whoever is matched came before everybody else: precision is 1 up to the recall that is reached."""
+    total = int(matches.people.sum())
+    reached_T1 = matches.hit.sum(axis=1, keepdims=True) / max(1, total)
+    return float(((reached_T1 >= RECALLS) & (reached_T1 > 0)).mean()) if total else -1.0
 
 
 def _best_oks(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int]) -> dict[int, float]:

@@ -92,8 +92,9 @@ def _costs(runs: Sequence[RunReport]) -> ReportFigure:
     _bars(axes, names, [[run.errors.gains[name] for name in names] for run in runs], runs, limit=None)
     axes.set_xlabel("AP gained if errors of this kind alone were corrected")
     says = (
-        "What keeps AP down: misplaced keypoints (jitter, inversion, swap, miss), scores in the wrong order, people "
-        "found where nobody is (background), people not found."
+        "What keeps AP down: misplaced keypoints (jitter, inversion, swap, miss), scores that put wrong people before "
+        "right ones (score: the AP if all right ones came first), people found where nobody is (background), people "
+        "not found. Each is corrected alone, so the bars overlap and do not add up."
     )
     return ReportFigure("error-costs", "What each error costs", says, _png(figure))
 

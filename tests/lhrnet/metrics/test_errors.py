@@ -180,3 +180,34 @@ def test_one_of_two_people_whom_one_detection_covers_is_missed() -> None:
     split = split_errors(_truth(people), [_found(people[0])], [1])
     assert split.gains["not found"] == pytest.approx(1.0 - split.ap)
     assert split.gains["not found"] > 0.4
+
+
+def test_mending_scores_costs_nothing_where_one_person_is_found_twice() -> None:
+    people = [_person(1, 1), _person(2, 2)]
+    again = _found(people[0], 0.1)
+    found = [_found(people[0], 0.9), {**_moved("jitter", people[1], people[0], 0.8), "image_id": 2}, again]
+    split = split_errors(_truth(people), found, [1, 2])
+    assert 0.5 < split.ap < 1.0
+    assert split.gains["score"] == pytest.approx(0.0), "both are found before the second copy of one"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_mended_scores_give_the_recall_that_is_reached_and_cost_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    people = [_person(i, 10 * i + j, at=50.0 + 20 * j) for i in range(1, 6) for j in range(int(rng.integers(1, 4)))]
+    found = []
+    for person in people:
+        for _ in range(int(rng.integers(0, 4))):
+            points = np.array(person["keypoints"]).reshape(17, 3)
+            points[:, :2] += rng.normal(0, rng.uniform(1, 25), (17, 2))
+            found.append({**_found(person, float(rng.random())), "keypoints": points.ravel().tolist()})
+    truth = _truth(people)
+    split = split_errors(truth, found, range(1, 6))
+    assert split.gains["score"] >= 0
+    matches = match(truth, found, range(1, 6))
+    best = 0.0
+    for hits in matches.hit:  # every order that puts one threshold's matches first
+        matched = dict(zip(matches.score.tolist(), hits.tolist(), strict=True))
+        ordered = [{**d, "score": d["score"] + matched[d["score"]]} for d in found]
+        best = max(best, average_precision(match(truth, ordered, range(1, 6))))
+    assert split.ap + split.gains["score"] >= best - 1e-9

@@ -1,4 +1,4 @@
-"""Joining Ray: the cluster that this process was started in or told of by RAY_ADDRESS, else one of this machine."""
+"""Joining Ray: the cluster that RAY_ADDRESS names, else one of our own on this machine."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ PATIENCE_SECONDS = 20.0
 
 
 def connect_to_ray(*, otherwise: str, start: bool = True, client: bool = False, logs: bool = False) -> None:
-    """Join the cluster that RAY_ADDRESS names, or the one that this process was started in; else start one here.
+    """Join the cluster that RAY_ADDRESS names, as it does in all that runs on one; else start one here.
 
     Args:
         otherwise: for messages: what to do without a cluster.
@@ -19,7 +19,7 @@ def connect_to_ray(*, otherwise: str, start: bool = True, client: bool = False, 
 
     Raises:
         ValueError: RAY_ADDRESS is a job server's, which takes submissions only, or a Ray Client's that does not do.
-        ConnectionError: nobody answers there.
+        ConnectionError: nobody answers there, or none is named where none is started.
     """
     import ray
 
@@ -36,9 +36,14 @@ def connect_to_ray(*, otherwise: str, start: bool = True, client: bool = False, 
             f"RAY_ADDRESS is a Ray Client's ({address}), by which a cluster does not tell its nodes: submit the job by "
             f"`ray job submit`, or {otherwise}"
         )
+    if not address and not start:
+        raise ConnectionError(
+            f"RAY_ADDRESS names no cluster: set it (auto: the latest on this machine), or {otherwise}"
+        )
     wait_for_port(address, otherwise)
     try:
-        ray.init(address or (None if start else "auto"), logging_level="warning", log_to_driver=logs)
+        # without "local" Ray would join whatever cluster was started last on this machine, another user's too
+        ray.init(address or "local", logging_level="warning", log_to_driver=logs)
     except (ConnectionError, RuntimeError) as error:
         place = f"RAY_ADDRESS={address}" if address else "this machine"
         raise ConnectionError(f"no Ray cluster answers at {place} ({error}); start it, or {otherwise}") from error

@@ -129,8 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def setup(self) -> None:
-        self.timeout = listener.STALL_S
         super().setup()
+        self.connection.settimeout(listener.STALL_S)
 
     def do_GET(self) -> None:
         self._answer()

@@ -48,3 +48,15 @@ def test_an_open_port_is_waited_for_no_longer() -> None:
 @pytest.mark.parametrize("address", ["", "auto", "local"])
 def test_an_address_without_a_port_is_left_to_ray(address: str) -> None:
     connect.wait_for_port(address, "stay at home")
+
+
+def test_without_an_address_a_cluster_is_started_and_none_that_somebody_else_started_is_joined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.init", lambda address, **_: asked.append(address))
+    connect_to_ray(otherwise="stay at home")
+    assert asked == ["local"]
+    with pytest.raises(ConnectionError, match=r"RAY_ADDRESS names no cluster.* or stay at home"):
+        connect_to_ray(otherwise="stay at home", start=False)

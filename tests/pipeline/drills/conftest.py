@@ -67,7 +67,7 @@ class Drill:
         """What a driver wrote on standard error, its workers' words included."""
         return self._log_file(self.processes.index(process)).read_text()
 
-    def end(self, process: subprocess.Popen[str], seconds: float = 300.0) -> dict[str, Any]:
+    def end(self, process: subprocess.Popen[str], seconds: float = 600.0) -> dict[str, Any]:
         """Wait for a driver to end well; its summary."""
         output = process.communicate(timeout=seconds)[0]
         assert process.returncode == 0, self.said(process)[-6000:]
@@ -90,11 +90,11 @@ class Drill:
         """Step of the newest whole checkpoint."""
         return max((entry.step for entry in checkpoint.listing(self.run_url)), default=0)
 
-    def until_saved(self, step: int, seconds: float = 150.0) -> None:
+    def until_saved(self, step: int, seconds: float = 300.0) -> None:
         """Wait for a checkpoint of at least this step."""
         self.until(lambda: self.saved() >= step, f"a checkpoint of step {step}", seconds)
 
-    def until(self, condition: Callable[[], Any], what: str, seconds: float = 150.0) -> Any:
+    def until(self, condition: Callable[[], Any], what: str, seconds: float = 300.0) -> Any:
         """Wait until something is so, while the last driver lives."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

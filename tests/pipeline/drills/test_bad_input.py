@@ -15,7 +15,7 @@ from pipeline.checkpoints import checkpoint
 from pipeline.data.index import read_index
 from pipeline.storage import store
 
-pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(900)]
 
 
 def test_a_shard_damaged_in_the_middle_ends_the_run_at_once_and_mended_it_goes_on(

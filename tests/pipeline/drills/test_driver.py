@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(900)]
 
 
 def test_a_killed_driver_submitted_again_goes_on(stack: Any, drill: Any, tell: Any) -> None:

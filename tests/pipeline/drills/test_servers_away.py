@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.storage import store
 
-pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(900)]
 
 AWAY_SECONDS = 60
 

@@ -176,7 +176,7 @@ def test_a_page_under_another_name_gets_nothing_at_any_address(host: str) -> Non
     with PageServer({"/": b"here"}, host, 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for name, wanted in (("evil.example", 403), (f"127.0.0.1:{server.server_address[1]}", 200)):
-            with socket.create_connection((server.server_address[0], server.server_address[1]), timeout=30) as browser:
+            with socket.create_connection((host, server.server_address[1]), timeout=30) as browser:
                 browser.sendall(request(host=name))
                 assert int(browser.recv(1000).split()[1]) == wanted
         server.shutdown()

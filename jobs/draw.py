@@ -1,4 +1,4 @@
-"""`lhrnet draw`: a data set of drawn people in COCO's layout."""
+"""`lhrnet draw`: a data set of drawn people or hands in COCO's layout."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +13,16 @@ def draw(
     test: Annotated[int, typer.Option(help="Test images, written without annotations.")] = 50,
     size: Annotated[int, typer.Option(help="Pixels of the long side.", min=64, max=1024)] = 192,
     seed: Annotated[int, typer.Option(help="The same seed draws the same folder, byte for byte.")] = 0,
-    skeleton: Annotated[str, typer.Option(help="Whose keypoints: coco, crowdpose, lsp or mpii (people).")] = "coco",
+    skeleton: Annotated[
+        str, typer.Option(help="Whose keypoints: coco, crowdpose, lsp or mpii (of people), hand (21 of a hand).")
+    ] = "coco",
     workers: Annotated[int | None, typer.Option(help="Processes that draw [one a core].")] = None,
 ) -> None:
-    """Draw scenes of several people with exact COCO annotations.
+    """Draw scenes of several people, or hands, with exact annotations in COCO's form.
 
     A folder that already holds this very drawing is left as it is.
 
-    Example: lhrnet draw /tmp/drawn --train 800 --val 50
+    Example: lhrnet draw /tmp/hands --skeleton hand --train 800 --val 50
     """
     from pipeline.scenes.synthetic import SceneConfig, is_drawn, write_coco
     from pipeline.tracking.progress import Progress

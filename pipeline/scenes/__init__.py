@@ -1,1 +1,1 @@
-"""How does a drawn data set come about: people whose keypoints are known, with no download?"""
+"""How does a drawn data set come about: people and hands whose keypoints are known, with no download?"""

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from lhrnet.skeleton import SKELETONS
+from pipeline.scenes.hands import Hands
 from pipeline.scenes.people import People
 from pipeline.scenes.subject import Subject
 
 SUBJECTS: Final[Mapping[str, Subject]] = {
-    name: People(SKELETONS[name]) for name in ("coco", "crowdpose", "lsp", "mpii")
+    **{name: People(SKELETONS[name]) for name in ("coco", "crowdpose", "lsp", "mpii")},
+    "hand": Hands(),
 }
 """What can be drawn, by the name of its skeleton."""
 

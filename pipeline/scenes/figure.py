@@ -132,8 +132,8 @@ def _direction(limb: Limb, side: float, noise: Points) -> Points:
     return np.array([side * math.sin(outwards), down * math.cos(forwards), -down * math.sin(forwards)])
 
 
-def _turn(points: Points, angle: float, first: int, second: int) -> None:
-    """Rotate points in place in the plane of two axes."""
+def rotate(points: Points, angle: float, first: int, second: int) -> None:
+    """Rotate points (N, 3) in place in the plane of two axes."""
     cosine, sine = math.cos(angle), math.sin(angle)
     a, b = points[:, first].copy(), points[:, second].copy()
     points[:, first] = a * cosine - b * sine
@@ -152,8 +152,8 @@ def _head(neck: Points, scale: float, nod: float, turn: float) -> Points:
             (0.0, 0.0, 0.0),
         ]
     )
-    _turn(face, nod, 1, 2)
-    _turn(face, turn, 2, 0)
+    rotate(face, nod, 1, 2)
+    rotate(face, turn, 2, 0)
     centre: Points = neck + np.array([0.0, -0.035 - 0.07 * scale, -0.012])
     return face * scale + centre
 
@@ -192,8 +192,8 @@ def pose_figure(rng: np.random.Generator, *, variety: float = 1.0) -> Figure:
         points[TOES[i]] = points[15 + i] + np.array([side * 0.25, 0.35, -1.0 - calf[2]]) * _FOOT
     trunk = np.array([*range(5, 11), NECK, *HANDS])
     upper_body = points[trunk]
-    _turn(upper_body, pose.lean + rng.normal(0.0, 0.06 * variety), 1, 2)
-    _turn(upper_body, rng.normal(0.0, 0.08 * variety), 0, 1)
+    rotate(upper_body, pose.lean + rng.normal(0.0, 0.06 * variety), 1, 2)
+    rotate(upper_body, rng.normal(0.0, 0.08 * variety), 0, 1)
     points[trunk] = upper_body
     head_scale = float(rng.uniform(0.95, 1.12) if rng.random() < 0.75 else rng.uniform(1.15, 1.4))
     looks = float(np.clip(rng.normal(0.0, 0.3), -0.8, 0.8))
@@ -201,8 +201,8 @@ def pose_figure(rng: np.random.Generator, *, variety: float = 1.0) -> Figure:
     points[[0, 1, 2, 3, 4, HEAD]] = head
     if rng.random() < 0.5:
         points = points[_MIRROR] * np.array([-1.0, 1.0, 1.0])
-    _turn(points, _facing(rng), 2, 0)
-    _turn(points, rng.normal(0.0, 0.05 * variety), 0, 1)
+    rotate(points, _facing(rng), 2, 0)
+    rotate(points, rng.normal(0.0, 0.05 * variety), 0, 1)
     nose, centre = points[0], points[HEAD]
     facing = float((centre[2] - nose[2]) / np.linalg.norm(nose - centre))
     return Figure(points=points, facing=facing, head_scale=head_scale, girth=float(rng.uniform(0.88, 1.2)))

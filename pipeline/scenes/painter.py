@@ -7,14 +7,12 @@ import numpy as np
 
 from pipeline.scenes.canvas import PARTS, Canvas, Colour, Points, tint
 from pipeline.scenes.figure import HANDS, HEAD, NECK, TOES, Figure
-from pipeline.scenes.look import Look
+from pipeline.scenes.look import Look, lit
 
 ARM, LEG, TRUNK, SKULL = (1, 2), (3, 4), (5, 6), 7
 """Parts a label names; arms, legs and the trunk's halves as (left, right). The skull has the neck with it."""
 SKULL_RADIUS: Final = 0.08
 """From the middle of the head to its top, of the standing height, on an adult's head."""
-
-_SUN, _SHADE = (255.0, 244.0, 205.0), (16.0, 22.0, 66.0)
 
 
 def paint_person(
@@ -62,10 +60,7 @@ class _Painter:
 
     def _sided(self, colour: Colour, side: int, strength: float = 1.0) -> Colour:
         """The person's left as if in the sun, the right as if in the shade."""
-        towards, share = (_SUN, 0.34) if side == 0 else (_SHADE, 0.58)
-        share *= strength * self.contrast
-        r, g, b = (c * (1.0 - share) + t * share for c, t in zip(colour, towards, strict=True))
-        return r, g, b
+        return lit(colour, (0.34 if side == 0 else -0.58) * (strength * self.contrast))
 
     def _limb(
         self,

@@ -1,9 +1,9 @@
-"""Scenes of several articulated people with exact COCO annotations, drawn from a seed.
+"""Scenes of several articulated people or hands with exact annotations in COCO's form, drawn from a seed.
 
 A scene is a pure function of (seed, SceneConfig); a folder is a pure function of (seed, counts, SceneConfig), byte for
 byte, whatever the number of processes that draw it. What the annotations hold: keypoints with v = 2 where the pixel
 shows the joint, v = 1 where something covers it, zeros where it lies outside the image or on the far side of the head;
-boxes, areas and polygons of the pixels that show the person. Some scenes hold a crowd region, people too small to be
+boxes, areas and polygons of the pixels that show the object. Some scenes hold a crowd region, objects too small to be
 labelled, or nobody, so that whatever reads COCO meets them here too.
 """
 

@@ -16,10 +16,11 @@ import numpy as np
 
 from lhrnet.coco import MAX_DETECTIONS
 from lhrnet.draw import draw_people
+from lhrnet.image_file import Image
 from lhrnet.person import Person
 from lhrnet.predictor import Predictor, Timings
 from pipeline.cluster.stop_notice import asked_to_leave
-from pipeline.serving.sources import WRITTEN, Image, Picture, VideoSource, image_files, is_camera, is_stream, read_files
+from pipeline.serving.sources import WRITTEN, Picture, VideoSource, image_files, is_camera, is_stream, read_files
 from pipeline.serving.video_writer import VideoWriter
 from pipeline.storage import store
 
@@ -101,7 +102,7 @@ def predict_files(
             _keep_sources([Path(streams[0])], out, [name] if draw else [])
             stream = VideoSource(streams[0])
             try:
-                with VideoWriter(store.join(out, name), stream.rate) as video:
+                with VideoWriter(store.join(out, name), stream.rate if draw else 1) as video:
                     _stream(
                         predictor, stream, video if draw else None, result, min_score, max_pictures, leaving, on_done
                     )
@@ -183,7 +184,7 @@ def _stream(
             _record(result, len(result.images), picture.name, image, people)
             if video is not None:
                 drawn = draw_people(image, people, scale=enlargement(image), min_score=min_score)
-                video.add(drawn, until=time.perf_counter() - begun if stream.is_camera else None)
+                video.add(drawn, at=time.perf_counter() - begun if stream.is_camera else picture.time)
         on_done(sum(picture.image is not None for picture in pictures))
         if leaving.is_set():
             return

@@ -3,22 +3,20 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from lhrnet.image_file import read_image
-
-Image = NDArray[np.uint8]
+from lhrnet.image_file import Image, read_image
+from pipeline.serving.film_time import first_times, missing, rate_of
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"})
 VIDEOS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 WRITTEN = ("results.json", "images.json")
 """Files by which a folder of earlier predictions is recognised."""
-COMPLETE = 0.95
-"""A video with a smaller part of its header's frame count is reported as truncated. Headers are off by a few frames."""
+LONGEST_GAP = 60.0
+"""Seconds between two frames at most; more is taken for a fault of the file's times."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,8 @@ class Picture:
     image: Image | None
     """(H, W, 3) RGB, upright; None where it could not be read."""
     error: str = ""
+    time: float | None = None
+    """Of a film's frame: seconds after its first one."""
 
 
 def is_camera(source: str) -> bool:
@@ -114,26 +114,37 @@ class VideoSource:
         if not self._capture.isOpened():
             what = "camera" if self.is_camera else "video"
             raise ValueError(f"{what} {source} cannot be opened; it is not there, in use, or in a format unknown here")
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.rate = rate if 0 < rate < 1000 else 25.0
-        """Frames a second."""
+        self._stated = float(self._capture.get(cv2.CAP_PROP_FPS))
         frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.count = frames if frames > 0 and not self.is_camera else None
         """Frames according to the header; None where it does not say."""
 
+    @cached_property
+    def rate(self) -> float:
+        """Frames a second that show every frame; of a film, as far as its first hundred frames tell."""
+        return rate_of([] if self.is_camera else first_times(self.source), self._stated)
+
     def __iter__(self) -> Iterator[Picture]:
         """Frame after frame. Where a video or camera ends too early, the last picture has the reason."""
-        number = 0
+        number, time, before = 0, 0.0, 0.0
+        step = 1 / rate_of((), self._stated)
         while True:
             there, frame = self._capture.read()
             if not there:
                 break
-            yield Picture(f"{self.source} frame {number}", cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+            name, stamp = f"{self.source} frame {number}", self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            gap = stamp - before
+            if number and gap > LONGEST_GAP:
+                yield Picture(name, None, f"{name} comes {gap:,.0f} s after the one before; drawn after {step:.2f} s")
+            if number:  # times that stand still or jump are no times
+                time += gap if 0 < gap <= LONGEST_GAP else step
+            before = stamp
+            yield Picture(name, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), time=None if self.is_camera else time)
             number += 1
         if self.is_camera:
             yield Picture(self.source, None, f"camera {self.source} gave no more pictures after {number}")
-        elif self.count and number < COMPLETE * self.count:
-            error = f"{self.source} ended at frame {number} of {self.count}: it is truncated or damaged"
+        elif lacks := missing(self.source, number, self.count or 0, time + step, self._stated):
+            error = f"{self.source} ended after {number} frames, and {lacks}: it is truncated or damaged"
             yield Picture(self.source, None, error)
 
     def close(self) -> None:

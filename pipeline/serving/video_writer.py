@@ -8,7 +8,7 @@ from typing import Self
 
 import cv2
 
-from pipeline.serving.sources import Image
+from lhrnet.image_file import Image
 from pipeline.storage import store
 
 
@@ -23,16 +23,18 @@ class VideoWriter:
     def __init__(self, url: str, rate: float) -> None:
         self.url, self.rate = url, rate
         self._frames = 0
+        self._held: cv2.typing.MatLike | None = None
         self._aside = Path()
         self._writer: cv2.VideoWriter | None = None
 
-    def add(self, image: Image, *, until: float | None = None) -> None:
+    def add(self, image: Image, *, at: float | None = None) -> None:
         """Add a frame, of the first one's size.
 
         Args:
             image: (H, W, 3) RGB.
-            until: seconds after the first frame at which it was taken; it is repeated up to that time. A camera's
-                frames come more slowly than its nominal rate, and would otherwise play too fast.
+            at: seconds after the first frame at which it was taken; the one before is repeated up to that time, and a
+                frame that comes before the next is due is left out. None: it follows the one before. A camera's frames
+                come more slowly than its nominal rate, and some films' unevenly.
 
         Raises:
             IsADirectoryError: there is a folder of the video's name.
@@ -40,10 +42,11 @@ class VideoWriter:
         """
         writer = self._writer or self._open(image.shape[1], image.shape[0])
         frame = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        wanted = self._frames + 1 if until is None else int(until * self.rate) + 1
-        while self._frames < wanted:
-            writer.write(frame)
+        place = self._frames if at is None else round(at * self.rate)
+        while self._frames <= place:
+            writer.write(frame if self._frames == place or self._held is None else self._held)
             self._frames += 1
+        self._held = frame
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
         beside = None

@@ -108,7 +108,7 @@ def test_a_video_that_ends_before_its_time_says_so(tmp_path: Path) -> None:
     assert len(frames) in (5, 6)
     assert all(frame.image is not None for frame in frames)
     assert last.image is None
-    assert f"ended at frame {len(frames)} of 12" in last.error
+    assert f"ended after {len(frames)} frames, and its header says 12 frames" in last.error
 
 
 def test_a_number_is_a_camera_only_where_nothing_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def seen(path: Path) -> tuple[int, float]:
 def test_frames_that_come_slowly_are_repeated_until_their_time(tmp_path: Path) -> None:
     with VideoWriter(str(tmp_path / "slow.mp4"), 10.0) as video:
         for seconds in (0, 0.5, 0.51, 2):
-            video.add(GREY, until=seconds)
+            video.add(GREY, at=seconds)
     assert seen(tmp_path / "slow.mp4") == (21, 10)
 
 
@@ -52,5 +52,5 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(small_disk: Callable[[int], 
     disk = small_disk(256_000)
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     with pytest.raises(OSError, match="is the disk full"), VideoWriter(f"{disk}/walk.mp4", 10.0) as video:
-        video.add(noise, until=1)
+        video.add(noise, at=1)
     assert not list(disk.iterdir())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lhrnet.coco import KEYPOINTS, PERSON, K, labelled_keypoints
+from pipeline.sharding.fields import box_fault, check_fields, numbers, points_fault, told, whole
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def parse(data: bytes, name: str, *, labelled: bool) -> AnnotationFile:
 def _grouped(
     images: list[dict[str, Any]], annotations: list[dict[str, Any]], categories: list[dict[str, Any]], name: str
 ) -> AnnotationFile:
+    check_fields(images, annotations, name)
     try:
         by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
         others: Counter[int] = Counter()
@@ -96,13 +98,13 @@ def _grouped(
             by_image[slim["image_id"]].append(slim)
         records = [
             ImageRecord(
-                _whole(image["id"]),
+                whole(image["id"]),
                 str(image["file_name"]),
-                _whole(image["width"]),
-                _whole(image["height"]),
-                tuple(sorted(by_image.pop(_whole(image["id"]), ()), key=lambda a: a["id"])),
+                whole(image["width"]),
+                whole(image["height"]),
+                tuple(sorted(by_image.pop(whole(image["id"]), ()), key=lambda a: a["id"])),
             )
-            for image in sorted(images, key=lambda image: _whole(image["id"]))
+            for image in sorted(images, key=lambda image: whole(image["id"]))
         ]
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ValueError(f"{name}: an image or annotation lacks or garbles {error}; it is no COCO file") from error
@@ -136,19 +138,11 @@ def _slim(annotation: dict[str, Any]) -> dict[str, Any]:
         slim["num_keypoints"] = labelled_keypoints(slim)
     for key in COUNTS:
         with suppress(KeyError, TypeError, ValueError, OverflowError):  # `faults` names what stays as it is
-            slim[key] = _whole(slim[key])
+            slim[key] = whole(slim[key])
     if (slim["iscrowd"] or not slim["num_keypoints"]) and annotation.get("segmentation"):
         slim["segmentation"] = annotation["segmentation"]
-    slim["image_id"] = _whole(annotation["image_id"])
-    return {**slim, "id": _whole(annotation["id"])}
-
-
-def _whole(value: Any) -> int:
-    """The integer meant by 5, 5.0 or "5": readers of the shards compare without converting."""
-    number = int(value)
-    if not isinstance(value, str) and number != value:
-        raise ValueError(f"{value!r}, which is no whole number")
-    return number
+    slim["image_id"] = whole(annotation["image_id"])
+    return {**slim, "id": whole(annotation["id"])}
 
 
 def faults(record: ImageRecord) -> Iterator[str]:
@@ -158,34 +152,26 @@ def faults(record: ImageRecord) -> Iterator[str]:
     if record.width < 1 or record.height < 1:
         yield f"its size is {record.width}x{record.height}"
     for annotation in record.annotations:
-        name, points, box = f"annotation {annotation['id']}", annotation["keypoints"], annotation.get("bbox")
-        if not _numbers(points, 3 * K):
-            yield f"{name} has no {K} keypoints of three numbers"
+        name, points = f"annotation {annotation['id']}", annotation["keypoints"]
+        if not numbers(points, 3 * K, FAR):
+            yield f"{name} has no {K} keypoints of three numbers: {points_fault(points, 3 * K, FAR)}"
             continue
-        if not _numbers(box, 4) or not _numbers([annotation.get("area")], 1, FAR**2):
-            yield f"{name} has no bbox of four numbers or no area"
+        if fault := box_fault(annotation, FAR):
+            yield f"{name} has {fault}"
         category = annotation.get("category_id")
         if category != PERSON and (annotation["num_keypoints"] or not isinstance(category, int)):
-            yield f"{name} has category_id {category!r} where people have {PERSON}"
+            yield f"{name} has category_id {told(category)} where people have {PERSON}"
         if annotation["iscrowd"] not in (0, 1):
-            yield f"{name} has iscrowd {annotation['iscrowd']!r} where 0 or 1 is allowed"
+            yield f"{name} has iscrowd {told(annotation['iscrowd'])} where 0 or 1 is allowed"
         if fault := _segmentation_fault(annotation.get("segmentation"), record.height, record.width):
             yield f"{name} has a segmentation {fault}"
         labelled = [(x, y) for x, y, v in zip(points[::3], points[1::3], points[2::3], strict=True) if v > 0]
         if any(v not in (0, 1, 2) for v in points[2::3]):
             yield f"{name} has a visibility other than 0, 1, 2"
         if len(labelled) != annotation["num_keypoints"]:
-            yield f"{name} says {annotation['num_keypoints']!r} keypoints and labels {len(labelled)}"
+            yield f"{name} says {told(annotation['num_keypoints'])} keypoints and labels {len(labelled)}"
         if any(not (0 <= x <= record.width and 0 <= y <= record.height) for x, y in labelled):
             yield f"{name} has a keypoint outside the image"
-
-
-def _numbers(values: Any, count: int, limit: float = FAR) -> bool:
-    return isinstance(values, list) and len(values) == count and all(_number(v, limit) for v in values)
-
-
-def _number(value: Any, limit: float) -> bool:
-    return isinstance(value, int | float) and abs(value) <= limit
 
 
 def _segmentation_fault(shape: Any, height: int, width: int) -> str:
@@ -193,13 +179,13 @@ def _segmentation_fault(shape: Any, height: int, width: int) -> str:
     if not shape:
         return ""
     if isinstance(shape, list):
-        if not all(isinstance(line, list) and line and _numbers(line, len(line) // 2 * 2) for line in shape):
+        if not all(isinstance(line, list) and line and numbers(line, len(line) // 2 * 2, FAR) for line in shape):
             return f"whose outlines are not pairs of numbers up to {FAR:.0f}"
         return "" if len(shape[0]) >= 6 else f"whose outline has {len(shape[0]) // 2} points"
     if not isinstance(shape, dict) or not {"size", "counts"} <= shape.keys():
         return "that is neither outlines nor run lengths with size and counts"
     if str(shape["size"]) != str([height, width]):  # [96.0, 96.0] is another type to pycocotools
-        return f"of size {shape['size']!r} where the image has [{height}, {width}]"
+        return f"of size {told(shape['size'])} where the image has [{height}, {width}]"
     runs = _runs(shape["counts"])
     if not all(isinstance(run, int) and run >= 0 for run in runs) or sum(runs) != height * width:
         return f"whose run lengths do not sum to the image's {height * width} pixels"

@@ -60,7 +60,7 @@ def test_test_dev_needs_only_images(tree: dict[str, Any]) -> None:
         (lambda t: {**t, "categories": [{"id": 1, "name": "person"}]}, "17 keypoints"),
         (lambda t: {**t, "categories": [{"keypoints": 5}]}, "17 keypoints"),
         (lambda t: {**t, "images": [{"id": 1}]}, "file_name"),
-        (lambda t: {**t, "images": [{**t["images"][0], "id": float("inf")}]}, "infinity"),
+        (lambda t: {**t, "images": [{**t["images"][0], "id": float("inf")}]}, "has id inf, which is no whole number"),
         (lambda t: {**t, "annotations": [{"id": 1}]}, "image_id"),
         (lambda t: {**t, "images": [{**t["images"][0], "id": 1.5}]}, "1.5, which is no whole number"),
         (lambda t: {**t, "annotations": [{**t["annotations"][0], "image_id": 1.5}]}, "1.5, which is no whole number"),
@@ -256,8 +256,56 @@ def test_what_an_exporter_leaves_empty_is_absent(tree: dict[str, Any], change: d
     assert [fault for record in found.records for fault in faults(record)] == []
 
 
-@pytest.mark.parametrize("annotation", [["a"], "text", 5, None])
-def test_an_annotation_that_is_none_is_one_line(tree: dict[str, Any], annotation: Any) -> None:
-    tree["annotations"].append(annotation)
-    with pytest.raises(ValueError, match=r"x\.json: an image or annotation lacks or garbles"):
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        ("images", {"id": "img_1"}, r"images\[0\] has id 'img_1', which is no whole number: every image has"),
+        ("images", {"id": None}, r"images\[0\] has id None: every image has a whole number"),
+        ("images", {"id": []}, r"images\[0\] has id \[\], which is no whole number"),
+        ("images", {"width": None}, r"images\[0\] \(id \d+\) has width None: give the picture's width in pixels"),
+        ("images", {"height": ...}, r"images\[0\] \(id \d+\) has no height: give the picture's height"),
+        ("images", {"height": "9" * 5000}, r"has height '9{2,40}\.\.\.9+', which is no whole number: give"),
+        ("images", {"file_name": ...}, r"\(id \d+\) has no file_name: name the picture's file.*coco_url are not read"),
+        ("images", {"file_name": ["a"]}, r"\(id \d+\) has file_name \['a'\], which is no name"),
+        ("annotations", {"id": ...}, r"annotations\[0\] has no id: every annotation has a whole number"),
+        ("annotations", {"image_id": "\x1b[2J"}, r"\(id \d+\) has image_id '\\x1b\[2J', which is no whole number"),
+    ],
+)
+def test_a_missing_or_wrong_field_is_named_with_its_place_its_value_and_what_to_do(
+    tree: dict[str, Any], kind: str, change: dict[str, Any], said: str
+) -> None:
+    entry = tree[kind][0] | change
+    tree[kind][0] = {key: value for key, value in entry.items() if value is not ...}
+    with pytest.raises(ValueError, match=rf"^x\.json: .*{said}") as told:
         read(tree)
+    assert len(str(told.value)) < 250
+
+
+@pytest.mark.parametrize("kind", ["images", "annotations"])
+@pytest.mark.parametrize("entry", [[1], "text", 5, None])
+def test_an_entry_that_is_no_object_is_named(tree: dict[str, Any], kind: str, entry: Any) -> None:
+    tree[kind].insert(1, entry)
+    with pytest.raises(ValueError, match=rf"x\.json: {kind}\[1\] is .*each is an object"):
+        read(tree)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda a: a.pop("area"), "has no area"),
+        (lambda a: a.pop("bbox"), "has no bbox"),
+        (
+            lambda a: a.update(bbox=[1, 2, None, 4], area="9"),
+            "has bbox [1, 2, None, 4] where four numbers are wanted and",
+        ),
+        (lambda a: a["keypoints"].pop(), "keypoints has 50 numbers of 51"),
+        (lambda a: a.update(keypoints=[*a["keypoints"][:-3], float("nan"), 0, 0]), "keypoints[48] is nan"),
+    ],
+)
+def test_of_several_things_wanted_the_one_that_is_missing_is_named(
+    tree: dict[str, Any], change: Any, said: str
+) -> None:
+    annotation = _labelled(tree)
+    change(annotation)
+    record = next(r for r in read(tree).records if r.image_id == annotation["image_id"])
+    assert said in next(faults(record))

@@ -2,15 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.data.index import INDEX, Shard, read_index
 from pipeline.sharding import annotations
-from pipeline.sharding.annotations import AnnotationFile
+from pipeline.sharding.annotations import AnnotationFile, ImageRecord
 from pipeline.sharding.source import SPLITS, SplitFiles, check_apart, locate
 from pipeline.sharding.task import ShardTask
 from pipeline.storage import store
+from pipeline.storage.archive import Member
 
 MIN_SHARDS = 16
 """A small split gets shards of a sixteenth of its images, rounded up, so that there are enough for many readers."""
@@ -90,6 +91,9 @@ def _plan(files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], da
     per_shard = max(1, min(per_shard, -(-len(file.records) // MIN_SHARDS)))
     stem = f"{files.split}-{hashlib.sha256(f'{dataset} {per_shard} {digest}'.encode()).hexdigest()[:8]}"
     listed = _listed(url)
+    found = {record.image_id: files.images.get(record.file_name) for record in file.records}
+    refused = {r.image_id: f"it is also in {taken[r.image_id]}" for r in file.records if r.image_id in taken}
+    refused |= _shared(file.records, found)
     tasks = []
     for number, start in enumerate(range(0, len(file.records), per_shard)):
         records = file.records[start : start + per_shard]
@@ -97,12 +101,31 @@ def _plan(files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], da
         task = ShardTask(
             store.join(url, name),
             records,
-            tuple(files.images.get(record.file_name) for record in records),
-            tuple((r.image_id, f"it is also in {taken[r.image_id]}") for r in records if r.image_id in taken),
+            tuple(found[record.image_id] for record in records),
+            tuple((r.image_id, refused[r.image_id]) for r in records if r.image_id in refused),
             listed.get(name),
+            missing=tuple((r.image_id, files.looked_for(r.file_name)) for r in records if found[r.image_id] is None),
         )
         tasks.append(task)
     return SplitPlan(url, dataset, files.split, per_shard, digest, file, tuple(tasks))
+
+
+def _shared(records: Sequence[ImageRecord], found: Mapping[int, Member | None]) -> dict[int, str]:
+    """Images whose names differ and yet mean one file, as where folders were flattened: which it shows is unknown."""
+    names: dict[Member, list[str]] = {}
+    for record in records:
+        member = found[record.image_id]
+        if member and record.file_name not in (known := names.setdefault(member, [])):
+            known.append(record.file_name)
+    return {
+        record.image_id: f"its file {member.name} is also that of {_other(names[member], record.file_name)!r}"
+        for record in records
+        if (member := found[record.image_id]) and len(names[member]) > 1
+    }
+
+
+def _other(names: Sequence[str], name: str) -> str:
+    return next(other for other in names if other != name)
 
 
 def _listed(url: str) -> dict[str, Shard]:

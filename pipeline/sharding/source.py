@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath
 
+from pipeline.sharding.image_names import ImageFiles
 from pipeline.storage import store
 from pipeline.storage.archive import Member, members
 
@@ -41,8 +42,12 @@ class SplitFiles:
 
     split: str
     annotations: Member
-    images: dict[str, Member]
-    """By file name."""
+    images: Mapping[str, Member]
+    """By file name, as annotations give it."""
+
+    def looked_for(self, file_name: str) -> str:
+        """Where a file that is not there was looked for; one line, empty where that is not known."""
+        return self.images.looked_for(file_name) if isinstance(self.images, ImageFiles) else ""
 
 
 def present(source: str, splits: Sequence[str] = ()) -> tuple[str, ...]:
@@ -89,34 +94,13 @@ def locate(source: str, split: str) -> SplitFiles:
             f"{source} holds no images of {split}; looked for {layout.images}/, {layout.image_zip} "
             f"and zips/{layout.image_zip}"
         )
-    if place.endswith(".zip"):
-        images = _by_file_name(members(place), split, place)
+    packed = place.endswith(".zip")
+    if packed:
+        found = members(place)
     else:
-        images = {
-            name: Member(store.join(place, name), bytes_)
-            for name, bytes_ in store.listing(place).items()
-            if "/" not in name
-        }
+        found = {name: Member(store.join(place, name), bytes_) for name, bytes_ in store.listing(place).items()}
+    images = ImageFiles(found, place, (layout.images, split), packed=packed)
     return SplitFiles(split, _annotations_at(source, layout), images)
-
-
-def _by_file_name(found: Mapping[str, Member], split: str, place: str) -> dict[str, Member]:
-    """An archive's files by their names without folders; of several with one name, that in the split's own folder.
-
-    Raises:
-        ValueError: several images have one name, and no folder tells which is meant.
-    """
-    paths: dict[str, list[str]] = {}
-    for path in sorted(found):
-        if not path.startswith("__MACOSX/"):
-            paths.setdefault(path.rsplit("/", 1)[-1], []).append(path)
-    named = {}
-    for name, same in paths.items():
-        own = [path for path in same if path.split("/")[-2:-1] == [split]] or same
-        if len(own) > 1 and name.lower().endswith((".jpg", ".jpeg", ".png")):
-            raise ValueError(f"{place} holds two images {name}: {own[0]} and {own[1]}; keep those of {split} alone")
-        named[name] = found[own[0]]
-    return named
 
 
 def check_apart(source: str, folder: str) -> None:

@@ -33,6 +33,8 @@ class ShardTask:
     """(image id, reason) of records that are left out without a look at their image."""
     listed: Shard | None = None
     """The entry of the shard of this name in the index of an earlier run."""
+    missing: tuple[tuple[int, str], ...] = ()
+    """(image id, where it was looked for) of records without an image file."""
     keep_listed: bool = False
     """Do not overwrite shards of the current index (dry run for `--strict`)."""
 
@@ -93,7 +95,7 @@ def make_shard(task: ShardTask) -> ShardResult:
 def _tar(task: ShardTask) -> tuple[list[ImageRecord], list[LeftOut], bytes]:
     from webdataset import TarWriter
 
-    buffer, refused = io.BytesIO(), dict(task.refused)
+    buffer, refused, missing = io.BytesIO(), dict(task.refused), dict(task.missing)
     good, left_out = [], []
     tar = TarWriter(buffer, encoder=False, mtime=0, user="root", group="root")
     for record, member in zip(task.records, task.members, strict=True):
@@ -101,6 +103,9 @@ def _tar(task: ShardTask) -> tuple[list[ImageRecord], list[LeftOut], bytes]:
         sample: dict[str, str | bytes] = {}
         if not reasons:
             try:
+                if member is None:
+                    where = missing.get(record.image_id, "")
+                    raise FileNotFoundError(f"the image is listed but its file is not there{where and ': '}{where}")
                 sample = _sample(record, member)
             except (ValueError, FileNotFoundError) as error:
                 reasons = [str(error)]
@@ -114,9 +119,7 @@ def _tar(task: ShardTask) -> tuple[list[ImageRecord], list[LeftOut], bytes]:
     return good, left_out, buffer.getvalue()
 
 
-def _sample(record: ImageRecord, member: Member | None) -> dict[str, str | bytes]:
-    if member is None:
-        raise FileNotFoundError("the image is listed but its file is not there")
+def _sample(record: ImageRecord, member: Member) -> dict[str, str | bytes]:
     jpeg = member.read()
     check_whole(jpeg)
     decode(jpeg, (record.width, record.height))

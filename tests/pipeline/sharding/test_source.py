@@ -240,9 +240,12 @@ def test_of_two_images_with_one_name_in_a_zip_the_splits_own_is_taken_and_else_n
         whole = {Path(name).name: archive.read(name) for name in names}
         for name in whole:
             archive.writestr(f"zz-thumbs/{name}", b"a small one")
-    assert {name: member.read() for name, member in locate(str(source), "val2017").images.items()} == whole
+    images = locate(str(source), "val2017").images
+    assert {name: images[name].read() for name in whole} == whole
     with zipfile.ZipFile(place, "w") as archive:
         for folder in ("a", "b"):
             archive.writestr(f"{folder}/1.jpg", b"x")
     with pytest.raises(ValueError, match=r"val2017\.zip holds two images 1\.jpg: a/1\.jpg and b/1\.jpg"):
-        locate(str(source), "val2017")
+        locate(str(source), "val2017").images.get("1.jpg")
+    told_apart = locate(str(source), "val2017").images
+    assert [told_apart[f"{folder}/1.jpg"].name for folder in ("a", "b")] == ["a/1.jpg", "b/1.jpg"]

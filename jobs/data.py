@@ -1,4 +1,4 @@
-"""`lhrnet data`: look at shards, and check them."""
+"""`lhrnet data`: take in data of any form, look at shards, and check them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +6,43 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look at shards, and check them.", no_args_is_help=True)
+app = typer.Typer(help="Take in data of any form, look at shards, and check them.", no_args_is_help=True)
 
 Url = Annotated[str, typer.Argument(help="A split's folder of shards, or the root that holds several.")]
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        str, typer.Argument(help="The data: a folder, a zip, s3://bucket/prefix, or an annotation file.")
+    ],
+    target: Annotated[str, typer.Argument(help="Folder of what is written, for `lhrnet shard`: a few small files.")],
+    category: Annotated[str | None, typer.Option(help="Which annotated things. Default: those with keypoints.")] = None,
+    val: Annotated[float, typer.Option(help="Share of images to score on, where the data name none; 0: none.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of the choice of these images.")] = 0,
+) -> None:
+    """Take in data as they come: COCO's JSON in any layout, YOLO's folders for poses, Leeds Sports Pose.
+
+    The form is seen by looking, and every assumption is printed. Exports of CVAT, Roboflow, Label Studio, FiftyOne and
+    coco-annotator are understood, CrowdPose and COCO-WholeBody too. No image is copied.
+
+    Example: lhrnet data import horses.zip horses
+    """
+    from pipeline.sharding.formats.recognise import recognise
+    from pipeline.sharding.imported import check_outside, write
+
+    check_outside(source, target)
+    found = recognise(source, category=category, val=val, seed=seed)
+    typer.echo(f"{source}: {found.form}")
+    for note in found.notes:
+        typer.echo(f"  {note}")
+    write(found, target)
+    for split, tree in found.splits.items():
+        labelled = sum(annotation["num_keypoints"] > 0 for annotation in tree["annotations"])
+        typer.echo(
+            f"{split}: {len(tree['images']):,} images, {labelled:,} of {found.skeleton.category} with keypoints: "
+            f"{target}/{split}.json"
+        )
 
 
 @app.command()

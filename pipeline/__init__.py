@@ -20,7 +20,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "training": ("cluster", "data"),
     "evaluation": ("storage", "tracking", "cluster", "checkpoints", "data"),
     "serving": ("storage", "tracking", "cluster", "checkpoints", "data"),
-    "config": ("checkpoints", "data", "training", "evaluation", "tracking"),
+    "config": ("storage", "checkpoints", "data", "training", "evaluation", "tracking"),
     "runs": ("storage", "tracking", "cluster", "checkpoints", "data", "training", "evaluation", "config"),
     "release": ("storage", "tracking", "cluster", "checkpoints", "data", "evaluation", "config", "runs"),
     "search": ("storage", "tracking", "cluster", "checkpoints", "data", "training", "evaluation", "config", "runs"),

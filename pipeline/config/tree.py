@@ -22,12 +22,12 @@ from lhrnet.losses.pose_loss import LossConfig
 from lhrnet.network import ModelConfig
 from pipeline import SECTION
 from pipeline.checkpoints.stored_config import INSTEAD, RENAMED, current_key
-from pipeline.config.safe_yaml import read_yaml
 from pipeline.config.search_space import SearchConfig
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.stream import StreamConfig
 from pipeline.evaluation.gate import GateConfig
 from pipeline.evaluation.worker import EvaluateConfig
+from pipeline.storage.safe_yaml import read_yaml
 from pipeline.tracking.config import TrackingConfig
 from pipeline.training.optimiser import OptimConfig
 from pipeline.training.step_plan import TrainConfig

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pipeline.data.index import INDEX, Shard, read_index
 from pipeline.sharding import annotations
 from pipeline.sharding.annotations import AnnotationFile, ImageRecord
-from pipeline.sharding.source import SPLITS, SplitFiles, check_apart, locate
+from pipeline.sharding.source import SplitFiles, check_apart, locate
 from pipeline.sharding.task import ShardTask
 from pipeline.storage import store
 from pipeline.storage.archive import Member
@@ -42,7 +42,7 @@ def make_plans(
     """Read the annotations and decide which images go into which shard.
 
     Args:
-        source: where COCO's files are.
+        source: where the files are, in COCO's layout or imported.
         target: root under which each split gets its folder.
         names: splits; duplicates are ignored.
         per_shard: maximum images per shard; a split that would have fewer than 16 shards gets shards of a sixteenth of
@@ -57,7 +57,7 @@ def make_plans(
     """
     if per_shard < 1:
         raise ValueError(f"per_shard is {per_shard}; allowed: 1 or more (128 to 256 is good)")
-    chosen = [split for split in SPLITS if split in names]
+    chosen = list(dict.fromkeys(names))
     for split in chosen:
         check_apart(source, store.join(target, split))
     taken = _taken_elsewhere(target, names)
@@ -78,15 +78,15 @@ def _last_part(source: str) -> str:
 
 def _taken_elsewhere(target: str, names: Sequence[str]) -> dict[int, str]:
     """Image ids, with their split, of splits that the target already holds and that are not written now."""
-    urls = {split: store.join(target, split) for split in SPLITS if split not in names}
-    there = {split: url for split, url in urls.items() if store.size(store.join(url, INDEX)) is not None}
-    return {image: split for split, url in there.items() for image in read_index(url).image_ids}
+    found = [path.split("/") for path in store.listing(target) if path.count("/") == 1]
+    ours = {split for split, name in found if name.startswith(f"{split}-") and name.endswith(".tar")}
+    there = sorted(split for split, name in found if name == INDEX and split in ours and split not in names)
+    return {image: split for split in there for image in read_index(store.join(target, split)).image_ids}
 
 
 def _plan(files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], dataset: str) -> SplitPlan:
     data = files.annotations.read()
-    labelled = "person_keypoints" in SPLITS[files.split].annotations
-    file = annotations.parse(data, files.annotations.name, labelled=labelled)
+    file = annotations.parse(data, files.annotations.name, labelled=files.labelled)
     digest = hashlib.sha256(data).hexdigest()
     per_shard = max(1, min(per_shard, -(-len(file.records) // MIN_SHARDS)))
     stem = f"{files.split}-{hashlib.sha256(f'{dataset} {per_shard} {digest}'.encode()).hexdigest()[:8]}"

@@ -1,14 +1,17 @@
-"""Where COCO's files are: a folder, its zips, a prefix in S3, or zips at a web address, read without unpacking.
+"""Where a data set's files are: a folder, its zips, a prefix in S3, or zips at a web address, read without unpacking.
 
 SOURCE/annotations/person_keypoints_train2017.json   or in   SOURCE[/annotations]/annotations_trainval2017.zip
 SOURCE/train2017/*.jpg                               or in   SOURCE[/zips]/train2017.zip
+SOURCE/import.json                                   of data in any other layout (`pipeline.sharding.imported`)
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath
 
+from pipeline.sharding.formats.files import open_source
 from pipeline.sharding.image_names import ImageFiles
+from pipeline.sharding.imported import Manifest, annotations_of, read_manifest
 from pipeline.storage import store
 from pipeline.storage.archive import Member, members
 
@@ -44,6 +47,8 @@ class SplitFiles:
     annotations: Member
     images: Mapping[str, Member]
     """By file name, as annotations give it."""
+    labelled: bool = True
+    """Whether its annotations must hold people with keypoints."""
 
     def looked_for(self, file_name: str) -> str:
         """Where a file that is not there was looked for; one line, empty where that is not known."""
@@ -54,15 +59,18 @@ def present(source: str, splits: Sequence[str] = ()) -> tuple[str, ...]:
     """The splits asked for, or else those whose images are at `source`.
 
     Raises:
-        ValueError: a name that is no split of COCO's.
+        ValueError: a name that is no split of COCO's, or of the import's.
         FileNotFoundError: no split's images are there.
         PermissionError: a web server refuses all of them, or the keys are wrong.
     """
-    unknown = set(splits) - set(SPLITS)
-    if unknown:
-        raise ValueError(f"unknown split {', '.join(sorted(unknown))}; allowed: {', '.join(SPLITS)}")
+    imported = _imported(source)
+    known = imported.splits if imported else tuple(SPLITS)
+    if unknown := set(splits) - set(known):
+        raise ValueError(f"unknown split {', '.join(sorted(unknown))}; allowed: {', '.join(known)}")
     if splits:
         return tuple(splits)
+    if imported:
+        return imported.splits
     found, refused = [], []
     for split, layout in SPLITS.items():
         try:
@@ -76,7 +84,10 @@ def present(source: str, splits: Sequence[str] = ()) -> tuple[str, ...]:
         raise PermissionError("; ".join(refused))
     if not found:
         names = ", ".join(f"{layout.images}/ or {layout.image_zip}" for layout in SPLITS.values())
-        raise FileNotFoundError(f"{source} holds no images of COCO's; looked for {names}")
+        raise FileNotFoundError(
+            f"{source} holds no images of COCO's; looked for {names}; data in another layout, or of other things than "
+            f"COCO's people, are read by `lhrnet data import {source} FOLDER`"
+        )
     return tuple(found)
 
 
@@ -87,6 +98,9 @@ def locate(source: str, split: str) -> SplitFiles:
         FileNotFoundError: its annotations or its images are missing; the message says where they were looked for.
         PermissionError: a web server refuses every address that was tried, or the keys are wrong.
     """
+    if imported := _imported(source):
+        listed = annotations_of(source, split)
+        return SplitFiles(split, Member(listed, store.size(listed) or 0), open_source(imported.source).members)
     layout = SPLITS[split]
     place = _images_at(source, layout)
     if place is None:
@@ -100,7 +114,7 @@ def locate(source: str, split: str) -> SplitFiles:
     else:
         found = {name: Member(store.join(place, name), bytes_) for name, bytes_ in store.listing(place).items()}
     images = ImageFiles(found, place, (layout.images, split), packed=packed)
-    return SplitFiles(split, _annotations_at(source, layout), images)
+    return SplitFiles(split, _annotations_at(source, layout), images, "person_keypoints" in layout.annotations)
 
 
 def check_apart(source: str, folder: str) -> None:
@@ -157,6 +171,10 @@ def _first(source: str, *names: str) -> str | None:
     if refused:
         raise PermissionError("; ".join(refused))
     return None
+
+
+def _imported(source: str) -> Manifest | None:
+    return None if _is_web(source) else read_manifest(source)
 
 
 def _is_web(source: str) -> bool:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.safe_yaml import read_yaml
 from pipeline.config.tree import load
+from pipeline.storage.safe_yaml import read_yaml
 
 
 def test_aliases_are_refused_by_place(tmp_path: Path) -> None:

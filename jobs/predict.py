@@ -23,7 +23,10 @@ def predict(
     batch: Annotated[int, typer.Option(help="Images at once.", min=1)] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     draw: Annotated[bool, typer.Option(help="Write pictures of what was found.")] = True,
-    min_score: Annotated[float, typer.Option(help="People below are not drawn.")] = 0.2,
+    min_score: Annotated[
+        float | None,
+        typer.Option(help="People below are not drawn [what the network's own evaluation found best, else 0.2]."),
+    ] = None,
     max_pictures: Annotated[int | None, typer.Option(help="At most this many pictures, then stop.", min=1)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`lhrnet submit`: the zip that COCO's test-dev server takes, or a rehearsal of it on the validation split."""
+"""`lhrnet submit`: the zip of people in COCO's test images, or a rehearsal of it on the validation split."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,10 +30,11 @@ def submit(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Find the people in the test images and write the submission, checked as COCO's server would.
+    """Find the people in the test images and write the submission, checked as COCO's server did.
 
-    The server scores it: upload the zip there. With --val the same zip is made of the validation split, read back and
-    scored, which shows that the file is right before anyone waits for the server.
+    COCO's own servers take no submissions since early 2026 (github.com/cocodataset/cocoapi/issues/693): CodaLab is
+    closed, and its successor Codabench has no keypoint competition. The zip is kept with the model, ready for a server.
+    With --val the same zip is made of the validation split, read back and scored, which shows that the file is right.
 
     Example: lhrnet submit s3://lhrnet/runs/first --name lightweight-hrnet-r2
     """
@@ -66,6 +67,9 @@ def _print(result: "SubmissionResult") -> None:
     if result.scores:
         console.print("scored from the zip: " + ", ".join(f"{k} {v:.4f}" for k, v in result.scores.as_dict().items()))
     else:
-        console.print("upload it to COCO's keypoint evaluation server; its annotations are not public")
+        console.print(
+            "kept for a server that scores test-dev: COCO's own take no submissions since early 2026, and its "
+            "annotations are not public; --val rehearses the file and scores it"
+        )
     if result.run:
         console.print(f"run: {result.run}")

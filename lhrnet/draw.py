@@ -33,6 +33,8 @@ PEOPLE: Final[tuple[Colour, ...]] = (
 
 DRAWN: Final = tuple(limb for limb in SKELETON if limb not in ((3, 5), (4, 6)))
 """COCO's skeleton without the lines from ears to shoulders, which cross the face."""
+MIN_SCORE: Final = 0.2
+"""People below are not drawn where a network brings no threshold of its own."""
 _LEGIBLE: Final = 384
 _SUBPIXELS: Final = 4
 
@@ -53,7 +55,7 @@ def draw_people(
         people: in the image's pixels.
         scale: whole factor by which the picture is enlarged; None: as much as makes its short side 384 or more.
         scores: write each person's score beside the head.
-        min_score: people below are left out. COCO counts everybody found; 0.2 makes a readable picture.
+        min_score: people below are left out. COCO counts everybody found; see `Predictor.min_score`.
         min_keypoint: keypoints with a score of this or less are left out, and their limbs.
 
     Returns:

@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate
 
 from lhrnet.decoder.device_grouping import group_on_device
 from lhrnet.decoder.grouping import Groups, group_batch
+from lhrnet.draw import MIN_SCORE
 from lhrnet.geometry import Matrix, fit, input_size, inverse
 from lhrnet.image_file import read_image
 from lhrnet.inference import Image, InferenceProtocol, batch_maps, fit_input, from_pixels, protocol_named
@@ -49,6 +50,8 @@ class Predictor:
         device: what the network runs on.
         batch: maximum images per forward pass.
         pool: threads that group several images in parallel.
+        min_score: people below are rather nobody: they are found, as COCO counts them, and not drawn. Best is what an
+            evaluation found; None: `lhrnet.draw.MIN_SCORE`.
 
     Attributes:
         timings: seconds spent so far; assign a new `Timings` to start from zero.
@@ -66,7 +69,9 @@ class Predictor:
         *,
         batch: int = 8,
         pool: ThreadPoolExecutor | None = None,
+        min_score: float | None = None,
     ) -> None:
+        self.min_score = MIN_SCORE if min_score is None else min_score
         self.protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
         self.network = network.to(device).eval()
         self.size = size

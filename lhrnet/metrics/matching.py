@@ -148,12 +148,12 @@ def precision_at_recall(matches: Matches, weights: NDArray[np.int64] | None = No
     return read
 
 
-def best_threshold(matches: Matches) -> float:
-    """The score threshold with the highest F1 at OKS 0.5; 0 if nobody is found."""
+def best_threshold(matches: Matches) -> float | None:
+    """The score threshold with the highest F1 at OKS 0.5; None if nobody is found."""
     hits = np.cumsum(matches.hit[0])
     counted = np.cumsum(~matches.ignored[0])
     if not len(hits) or not hits[-1]:
-        return 0.0
+        return None
     return float(matches.score[int((2 * hits / (counted + matches.people.sum())).argmax())])
 
 

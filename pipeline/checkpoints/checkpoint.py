@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+THRESHOLD = "val/score_threshold"
+"""Among a checkpoint's metrics: the score from which people found agree best with the ground truth."""
 FILES = ("config.json", "weights.pt", "training.pt", "metrics.json")
 
 
@@ -94,6 +96,15 @@ def ap_of(metrics: Mapping[str, float]) -> float:
     except (TypeError, ValueError):
         return -1.0
     return ap if math.isfinite(ap) else -1.0
+
+
+def threshold_of(metrics: Mapping[str, Any]) -> float | None:
+    """Score below which people are rather nobody, as the validation found it; None where it is not known."""
+    try:
+        threshold = float(metrics[THRESHOLD])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return threshold if math.isfinite(threshold) and threshold > 0 else None
 
 
 def best(entries: Sequence[CheckpointInfo]) -> CheckpointInfo:

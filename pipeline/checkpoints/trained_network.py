@@ -21,6 +21,8 @@ class Trained:
     """Short side of the input it is made for."""
     step: int = 0
     """Training steps behind it; 0 where that is not known."""
+    min_score: float | None = None
+    """Score below which people are rather nobody, as an evaluation found it; None where that is not known."""
     sha256: str = ""
     """Of the checkpoint's manifest; empty for a registered model."""
 
@@ -40,7 +42,13 @@ class Trained:
         if url.startswith("models:/"):
             return cls._registered(url)
         saved = checkpoint.load(url)
-        return cls(network=checkpoint.build_network(saved), size=saved.model.side, step=saved.step, sha256=saved.sha256)
+        return cls(
+            network=checkpoint.build_network(saved),
+            size=saved.model.side,
+            step=saved.step,
+            min_score=checkpoint.threshold_of(saved.metrics),
+            sha256=saved.sha256,
+        )
 
     @classmethod
     def _registered(cls, url: str) -> Self:
@@ -64,4 +72,9 @@ class Trained:
                 ) from error
             saved = package_files.read(path, sha256=tags.get("manifest_sha256", ""), name=f"version {number} of {name}")
             served = json.loads((path / "artifacts" / package_files.ARTIFACTS["served"]).read_text())
-        return cls(network=checkpoint.build_network(saved), size=int(served["size"]), step=saved.step)
+        return cls(
+            network=checkpoint.build_network(saved),
+            size=int(served["size"]),
+            step=saved.step,
+            min_score=checkpoint.threshold_of({checkpoint.THRESHOLD: served.get("min_score")}),
+        )

@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from lhrnet.geometry import input_size
 from lhrnet.inference import PROTOCOLS
 from lhrnet.metrics.coco_eval import Scores, score
-from lhrnet.metrics.matching import Matches, match
+from lhrnet.metrics.matching import Matches, best_threshold, match
 from lhrnet.network.config import ModelConfig
 from lhrnet.network.profile import Profile, profile
 from pipeline.checkpoints.checkpoint import Checkpoint
@@ -48,15 +49,22 @@ class Evaluation:
             "data": dict(self.data),
             "protocol": dict(self.protocol),
             "scores": self.scores.as_dict(),
+            "score_threshold": self.score_threshold,
             "detections": len(self.predictions.detections),
             "params": self.params,
             "macs": self.macs,
             "latency": asdict(latency) | {"total_ms": latency.total_ms},
         }
 
+    @cached_property
     def matches(self) -> Matches:
         """Which detection was matched to which person, for comparisons and reports."""
         return match(self.truth, self.predictions.detections, self.predictions.image_ids)
+
+    @property
+    def score_threshold(self) -> float | None:
+        """Score from which the people found agree best with the annotated ones; None where nobody is found."""
+        return best_threshold(self.matches)
 
     def measurements(self, version: str, matches: Matches) -> Measurements:
         """What the gate's rules are applied to."""

@@ -15,28 +15,30 @@ from lhrnet.predictor import Predictor
 from pipeline.data.samples import Sample, read_samples
 
 Image = NDArray[np.uint8]
-SHOWN_SCORE = 0.2
-"""People less sure than this are not drawn."""
 JPEG_QUALITY = 92
 LEGIBLE = 384
 """Minimum short side of drawn maps in pixels, approximately."""
 
 
-def picture_grid(network: nn.Module, samples: Sequence[Sample], *, size: int, device: Any = "cpu") -> Image:
+def picture_grid(
+    network: nn.Module, samples: Sequence[Sample], *, size: int, min_score: float | None = None, device: Any = "cpu"
+) -> Image:
     """Draw a row for each sample: the people found, the heatmaps, the tags where there are heatmaps.
 
     Args:
         network: in eval mode on the device.
         samples: at least one.
         size: the input's short side.
+        min_score: people less sure than this are not drawn; None: `lhrnet.draw.MIN_SCORE`.
         device: where the network is.
     """
     images = [sample.image for sample in samples]
-    found = Predictor(network, size, "plain", device).many(images)
+    predictor = Predictor(network, size, "plain", device, min_score=min_score)
+    found = predictor.many(images)
     cells = []
     for image, people in zip(images, found, strict=True):
         _, heatmaps, tags = map_row(network, image, size, device)
-        cells += [draw_people(image, people, min_score=SHOWN_SCORE), heatmaps, tags]
+        cells += [draw_people(image, people, min_score=predictor.min_score), heatmaps, tags]
     return contact_sheet(cells, columns=3)
 
 

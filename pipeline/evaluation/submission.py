@@ -1,7 +1,8 @@
-"""What COCO's evaluation server takes: a flat zip of one JSON file of a fixed name, checked before it is written.
+"""What COCO's evaluation server took: a flat zip of one JSON file of a fixed name, checked before it is written.
 
-The server scores hidden annotations, so nothing here computes an AP for test-dev. Where annotations are public
-(val2017), `score_zip` scores the very bytes that would be sent.
+The server scored hidden annotations, so nothing here computes an AP for test-dev. It takes no submissions since early
+2026: CodaLab is closed, and its successor has no keypoint competition (github.com/cocodataset/cocoapi/issues/691, 693).
+Where annotations are public (val2017), `score_zip` scores the very bytes that would be sent.
 """
 
 import io

@@ -6,6 +6,7 @@ from torch import nn
 
 from lhrnet.inference import InferenceProtocol
 from lhrnet.metrics.coco_eval import Scores, score
+from lhrnet.metrics.matching import best_threshold, match
 from lhrnet.predictor import Predictor
 from pipeline.cluster.world import World
 from pipeline.data.index import read_index, truth
@@ -19,6 +20,8 @@ class Validation:
 
     scores: Scores
     images: int
+    threshold: float | None
+    """Score from which the people found agree best with the annotated ones; None where nobody is found."""
 
 
 def validate(
@@ -56,4 +59,9 @@ def validate(
     wanted = index.image_ids[: limit or None]
     check_complete([image_id for part in parts for image_id in part.image_ids], wanted, url)
     people = [person for part in parts for person in part.people]
-    return Validation(scores=score(truth(url, index), people, list(wanted)), images=len(wanted))
+    annotations = truth(url, index)
+    return Validation(
+        scores=score(annotations, people, list(wanted)),
+        images=len(wanted),
+        threshold=best_threshold(match(annotations, people, wanted)),
+    )

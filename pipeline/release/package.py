@@ -1,7 +1,7 @@
 """A model as its users get it: a folder that `mlflow` alone can load, with the sha256 of every file in it.
 
 MLmodel, python_env.yaml, requirements.txt   MLflow's own
-artifacts/weights.pt, served.json            weights; network settings, input size, protocol
+artifacts/weights.pt, served.json            weights; network settings, input size, protocol, threshold of scores
 code/lhrnet/, served.py                      what computes, without the pipeline
 checkpoint.json                              the config it was trained with, steps, metrics, the checkpoint's sha256
 README.md                                    the model card
@@ -26,7 +26,7 @@ __all__ = ["read", "verify", "write"]
 NEEDS = ("torch", "numpy", "scipy", "opencv-python-headless")
 
 
-def write(folder: Path, checkpoint: Checkpoint, *, size: int, protocol: str, card: str) -> str:
+def write(folder: Path, checkpoint: Checkpoint, *, size: int, protocol: str, min_score: float | None, card: str) -> str:
     """Write the folder; it must not be there yet.
 
     Args:
@@ -34,6 +34,7 @@ def write(folder: Path, checkpoint: Checkpoint, *, size: int, protocol: str, car
         checkpoint: weights and config.
         size: short side of the input that the model is served with.
         protocol: name of the protocol it is served with.
+        min_score: score below which people are rather nobody, as the evaluation found it; None where it is not known.
         card: the model card, Markdown.
 
     Returns:
@@ -45,7 +46,12 @@ def write(folder: Path, checkpoint: Checkpoint, *, size: int, protocol: str, car
     staging.mkdir(parents=True)
     try:
         torch.save(dict(checkpoint.weights), staging / "weights.pt")
-        settings = {"model": dict(checkpoint.config["model"]), "size": size, "protocol": protocol}
+        settings = {
+            "model": dict(checkpoint.config["model"]),
+            "size": size,
+            "protocol": protocol,
+            "min_score": min_score,
+        }
         (staging / "served.json").write_text(json.dumps(settings, indent=1))
         code = staging / "lhrnet"
         shutil.copytree(Path(lhrnet.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))

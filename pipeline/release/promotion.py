@@ -205,7 +205,7 @@ def _download(registry: Registry, version: Version) -> Checkpoint:
 def _score(evaluator: Evaluator, config: Config, model: Checkpoint, index: ShardIndex, who: str) -> _Scored:
     with Progress(index.images, f"score {who} on {index.split}") as progress:
         evaluation = evaluator(model, config.data.val, config.evaluate, index=index, progress=progress.advance)
-    return _Scored(evaluation, evaluation.matches())
+    return _Scored(evaluation, evaluation.matches)
 
 
 def _register(config: Config, model: Checkpoint, new: _Scored, record: RunRecord, registry: Registry) -> Version:
@@ -219,7 +219,14 @@ def _register(config: Config, model: Checkpoint, new: _Scored, record: RunRecord
     card = model_card.render(model, new.evaluation, new.matches, model=registry.model, origin=origin)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "model")
-        sha256 = package.write(folder, model, size=int(serving["size"]), protocol=serving["protocol"], card=card)
+        sha256 = package.write(
+            folder,
+            model,
+            size=int(serving["size"]),
+            protocol=serving["protocol"],
+            min_score=new.evaluation.score_threshold,
+            card=card,
+        )
         where = f"model/{sha256[:12]}"
         record.upload(where, folder)
     tags = {

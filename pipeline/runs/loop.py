@@ -216,10 +216,18 @@ class Trainer:
             world=self.world,
         )
         figures = {f"val/{name}": value for name, value in found.scores.as_dict().items()} if found else None
+        if found and figures is not None and found.threshold is not None:
+            figures[checkpoint.THRESHOLD] = found.threshold
         self.metrics = self.world.from_first(figures)
         self.monitor.validated(self.metrics, step=self.done)
         if self.samples:
-            grid = picture_grid(self.evaluated, self.samples, size=self.config.model.side, device=self.world.device)
+            grid = picture_grid(
+                self.evaluated,
+                self.samples,
+                size=self.config.model.side,
+                min_score=checkpoint.threshold_of(self.metrics),
+                device=self.world.device,
+            )
             self.tracker.artifact(f"pictures/step-{self.done:08d}.jpg", jpeg(grid))
         self.report({**self.metrics, "step": self.done, "of": self.plan.total, "ap": checkpoint.ap_of(self.metrics)})
 

@@ -148,7 +148,7 @@ def submit(
     out: str | None = None,
     version: str = "",
 ) -> SubmissionResult:
-    """Find the people in a split and write them as the zip that COCO's server takes.
+    """Find the people in a split and write them as the zip that COCO's server took, ready for one that does again.
 
     Args:
         config: the split (`data.test`, or `data.val` for val2017), protocol and workers (`evaluate`), and `tracking`.

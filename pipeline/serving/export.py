@@ -82,7 +82,12 @@ def export(url: str, *, size: int | None = None) -> Exported:
     network = trained.network.cpu()
     form = PixelForm(network)
     card = describe(
-        network.config, size=size or trained.size, precision="fp32", step=trained.step, sha256=trained.sha256
+        network.config,
+        size=size or trained.size,
+        precision="fp32",
+        step=trained.step,
+        sha256=trained.sha256,
+        min_score=trained.min_score,
     )
     content = with_card(to_onnx(form), card)
     return Exported(content=content, form=form, card=card, apart=check_against_torch(content, form, card.size))

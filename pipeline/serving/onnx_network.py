@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from lhrnet.coco import K
@@ -41,6 +41,8 @@ class Card:
     """Training steps behind the weights."""
     sha256: str
     """Of the weights' checkpoint, or empty for a registered model."""
+    min_score: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Score below which people are rather nobody, as an evaluation found it; None where that is not known."""
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -134,7 +136,9 @@ def is_onnx(url: str) -> bool:
     return url.lower().endswith(".onnx")
 
 
-def describe(model: ModelConfig, *, size: int, precision: str, step: int, sha256: str) -> Card:
+def describe(
+    model: ModelConfig, *, size: int, precision: str, step: int, sha256: str, min_score: float | None = None
+) -> Card:
     """The card of a network of this version."""
     from lhrnet import __version__
     from lhrnet.coco import KEYPOINTS
@@ -150,6 +154,7 @@ def describe(model: ModelConfig, *, size: int, precision: str, step: int, sha256
         version=__version__,
         step=step,
         sha256=sha256,
+        min_score=min_score,
     )
 
 

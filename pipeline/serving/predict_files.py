@@ -63,7 +63,7 @@ def predict_files(
     sources: list[str],
     out: str,
     *,
-    min_score: float = 0.2,
+    min_score: float | None = None,
     draw: bool = True,
     max_pictures: int | None = None,
     on_done: Callable[[int], None] = lambda count: None,
@@ -78,7 +78,7 @@ def predict_files(
         predictor: the network.
         sources: images and folders, or one video or camera.
         out: a folder at a storage URL; made if it is not there.
-        min_score: people below are not drawn (they stand in the results).
+        min_score: people below are not drawn (they stand in the results); None: the predictor's own.
         draw: write pictures too.
         max_pictures: pictures after which to stop; a camera's other end is Ctrl-C.
         on_done: told how many pictures were done.
@@ -96,6 +96,7 @@ def predict_files(
     if streams and len(sources) > 1:
         raise ValueError(f"{streams[0]} is a video or camera: give it alone, not among {len(sources)} sources")
     result = PredictedFiles()
+    min_score = predictor.min_score if min_score is None else min_score
     with asked_to_leave() as leaving:
         if streams:
             name = video_name(streams[0])

@@ -49,12 +49,12 @@ def load_predictor(
         if device not in ("auto", "cpu"):
             raise ValueError(f"device is {device!r}; an exported network runs on the CPU: leave it out")
         network = exported = OnnxNetwork.load(url)
-        device, own_size = "cpu", exported.card.size
+        device, own_size, min_score = "cpu", exported.card.size, exported.card.min_score
     else:
         device = _device(device)
         trained = Trained.load(url)
-        network, own_size = trained.network, trained.size
-    return Predictor(network, size or own_size, protocol, device, batch=batch, pool=pool)
+        network, own_size, min_score = trained.network, trained.size, trained.min_score
+    return Predictor(network, size or own_size, protocol, device, batch=batch, pool=pool, min_score=min_score)
 
 
 def _device(asked: str) -> str:

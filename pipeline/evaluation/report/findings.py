@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lhrnet.metrics.errors import ErrorSplit, split_errors
-from lhrnet.metrics.matching import Matches, best_threshold, by_crowding
+from lhrnet.metrics.matching import Matches, by_crowding
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.report.worst_best import ReportPicture, choose_and_draw
@@ -48,9 +48,9 @@ def gather(name: str, evaluation: Evaluation, checkpoint: Checkpoint, *, picture
         checkpoint: the model, for its heatmaps and tags.
         pictures: how many images of each kind are drawn: worst, best, maps.
     """
-    matches = evaluation.matches()
+    matches = evaluation.matches
     found = evaluation.predictions
-    threshold = best_threshold(matches)
+    threshold = evaluation.score_threshold or 0.0
     return RunReport(
         name=name,
         evaluation=evaluation,

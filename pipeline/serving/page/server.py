@@ -15,7 +15,7 @@ from typing import Any
 
 from lhrnet.coco import GROUPING_ORDER
 from lhrnet.decoder.grouping import GroupingConfig
-from lhrnet.draw import DRAWN, LEFT, PEOPLE, RIGHT, side_colour
+from lhrnet.draw import DRAWN, LEFT, MIN_SCORE, PEOPLE, RIGHT, side_colour
 from pipeline.serving.onnx_network import Card, card_tree
 from pipeline.serving.page import listener
 from pipeline.serving.page.listener import BoundedServer, names_us
@@ -47,8 +47,6 @@ HEADERS = {
 }
 PIECE = 1 << 18
 """Bytes that are written at once."""
-MIN_SCORE = 0.2
-"""People below are not drawn."""
 
 
 def settings(card: Card, *, picture: bool = False) -> dict[str, Any]:
@@ -63,7 +61,13 @@ def settings(card: Card, *, picture: bool = False) -> dict[str, Any]:
     return {
         "card": card_tree(card),
         "grouping": asdict(GroupingConfig()) | {"order": GROUPING_ORDER},
-        "drawing": {"skeleton": skeleton, "left": LEFT, "right": RIGHT, "people": PEOPLE, "min_score": MIN_SCORE},
+        "drawing": {
+            "skeleton": skeleton,
+            "left": LEFT,
+            "right": RIGHT,
+            "people": PEOPLE,
+            "min_score": card.min_score or MIN_SCORE,
+        },
         "picture": picture,
     }
 

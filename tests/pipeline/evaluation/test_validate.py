@@ -85,5 +85,6 @@ def test_perfect_people_score_one_as_evaluate_would_say(
     assert result
     assert result.images == 7
     assert result.scores.ap == pytest.approx(1.0)
+    assert result.threshold == 1.0
     ids = list(read_index(val).image_ids[:7])
     assert result.scores == score(perfect.truth, perfect.detections(ids), ids)

@@ -234,7 +234,9 @@ def test_a_version_is_judged_as_it_is_served(config: Config) -> None:
     assert _promote(flipped, url).version == "2"
     tags = _registry(config).get("2").tags
     assert (tags["protocol"], tags["size"]) == ("flip", "128")
-    assert json.loads((_package(config, "2") / "artifacts/served.json").read_text())["protocol"] == "flip"
+    served = json.loads((_package(config, "2") / "artifacts/served.json").read_text())
+    assert (served["protocol"], served["min_score"]) == ("flip", 0.9), "the threshold that its evaluation found"
+    assert "score below 0.90" in (_package(config, "2") / "README.md").read_text()
 
 
 def test_promoting_the_champion_again_is_an_error_and_settles_what_follows(config: Config) -> None:

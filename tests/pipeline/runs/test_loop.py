@@ -169,7 +169,8 @@ def test_the_moving_average_is_what_is_validated_and_exported(drawn_shards: Path
     network = checkpoint.build_network(exported)
     found = validate(network, config.data.val, size=config.model.side, protocol=config.evaluate.protocol, limit=4)
     assert found is not None
-    assert {f"val/{name}": value for name, value in found.scores.as_dict().items()} == dict(outcome.metrics)
+    figures = {f"val/{name}": value for name, value in found.scores.as_dict().items()}
+    assert {**figures, checkpoint.THRESHOLD: found.threshold} == {checkpoint.THRESHOLD: None, **outcome.metrics}
 
 
 @pytest.mark.slow

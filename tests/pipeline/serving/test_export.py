@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from lhrnet.coco import KEYPOINTS
+from lhrnet.draw import MIN_SCORE
 from lhrnet.network import ModelConfig, create_model
 from pipeline.checkpoints import checkpoint
 from pipeline.serving.export import PixelForm, check_against_torch, export, to_onnx, with_card, write_onnx
-from pipeline.serving.onnx_network import METADATA, OnnxNetwork
+from pipeline.serving.onnx_network import METADATA, Card, OnnxNetwork, describe
+from pipeline.serving.page.server import settings
 from pipeline.serving.predictor import load_predictor
 
 MODEL = ModelConfig(r=-4, input_size=64)
@@ -110,6 +112,38 @@ def test_the_file_says_what_it_is(run: str, file: str) -> None:
     assert "0.485" in card.normalisation
     assert card.version
     assert OnnxNetwork(export(run, size=100).content).card.size == 100
+
+
+def test_the_threshold_of_scores_travels_with_the_checkpoint_and_the_file(tmp_path: Path) -> None:
+    network = create_model(MODEL)
+    for known, (metrics, wanted) in enumerate(
+        [
+            ({"val/ap": 0.1, checkpoint.THRESHOLD: 0.45}, 0.45),
+            ({"val/ap": 0.1}, MIN_SCORE),
+            ({checkpoint.THRESHOLD: float("nan")}, MIN_SCORE),
+        ]
+    ):
+        saved = checkpoint.Checkpoint(
+            url="", step=1, config={"model": dataclasses.asdict(MODEL)}, weights=network.state_dict(), metrics=metrics
+        )
+        run = str(tmp_path / f"run-{known}")
+        checkpoint.save(saved, checkpoint.step_url(run, 1))
+        assert load_predictor(run).min_score == wanted
+        file = f"{run}/network.onnx"
+        write_onnx(export(run).content, file)
+        assert load_predictor(file).min_score == wanted
+        assert settings(OnnxNetwork.load(file).card)["drawing"]["min_score"] == wanted
+
+
+def test_a_card_with_a_threshold_that_is_none_is_refused_and_one_without_is_read() -> None:
+    card = describe(MODEL, size=64, precision="fp32", step=0, sha256="", min_score=0.3)
+    tree = json.loads(card.to_json())
+    assert Card.from_json(json.dumps(tree)).min_score == 0.3
+    for wrong in (-1, 0, float("inf"), "much"):
+        with pytest.raises(ValueError, match="min_score"):
+            Card.from_json(json.dumps(tree | {"min_score": wrong}))
+    del tree["min_score"]
+    assert Card.from_json(json.dumps(tree)).min_score is None
 
 
 def test_a_file_that_computes_something_else_is_not_let_through(run: str) -> None:

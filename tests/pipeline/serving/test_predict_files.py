@@ -22,6 +22,7 @@ class Middle:
     """Sees one sure and one doubtful person in every picture, their joints at its middle."""
 
     batch = 2
+    min_score = 0.2
 
     def __init__(self, meanwhile: Callable[[int], None] = lambda call: None) -> None:
         self.calls: list[int] = []
@@ -120,6 +121,16 @@ def test_only_sure_people_are_drawn_and_drawing_can_be_left_out(tmp_path: Path) 
     assert spread(tmp_path / "none" / "b.jpg") < 1
     shown([str(source)], tmp_path / "bare", draw=False)
     assert sorted(p.name for p in (tmp_path / "bare").iterdir()) == ["images.json", "results.json"]
+
+
+def test_whom_the_networks_own_evaluation_takes_for_nobody_is_not_drawn(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "in", ["b.jpg"])
+    predictor = Middle()
+    predictor.min_score = 0.95
+    predict_files(predictor, [str(source)], str(tmp_path / "out"))  # type: ignore[arg-type]
+    assert spread(tmp_path / "out" / "b.jpg") < 1
+    predict_files(predictor, [str(source)], str(tmp_path / "asked"), min_score=0.0)  # type: ignore[arg-type]
+    assert spread(tmp_path / "asked" / "b.jpg") > 1
 
 
 def test_pictures_go_through_several_at_a_time(tmp_path: Path) -> None:

@@ -232,11 +232,9 @@ def test_a_version_is_judged_as_it_is_served(config: Config) -> None:
     with pytest.raises(ValueError, match=r"is served by plain at 64 px, and was to be scored by flip at 128 px"):
         _promote(flipped, "1")
     assert _promote(flipped, url).version == "2"
-    tags = _registry(config).get("2").tags
-    assert (tags["protocol"], tags["size"]) == ("flip", "128")
+    assert _registry(config).get("2").tags.items() >= {"protocol": "flip", "size": "128"}.items()
     served = json.loads((_package(config, "2") / "artifacts/served.json").read_text())
     assert (served["protocol"], served["min_score"]) == ("flip", 0.9), "the threshold that its evaluation found"
-    assert "score below 0.90" in (_package(config, "2") / "README.md").read_text()
 
 
 def test_promoting_the_champion_again_is_an_error_and_settles_what_follows(config: Config) -> None:

@@ -31,6 +31,8 @@ class ImageRecord:
     height: int
     annotations: tuple[dict[str, Any], ...]
     """COCO's, in order of id; with a segmentation only where its region is ignored by the loss."""
+    crowd_index: float | None = None
+    """CrowdPose's measure of how crowded the image is, from 0 to 1, by which it scores easy, medium and hard ones."""
 
     def kept(self) -> tuple[dict[str, Any], ...]:
         """The annotations without segmentations."""
@@ -103,6 +105,7 @@ def _grouped(
                 whole(image["width"]),
                 whole(image["height"]),
                 tuple(sorted(by_image.pop(whole(image["id"]), ()), key=lambda a: a["id"])),
+                _crowd_index(image),
             )
             for image in sorted(images, key=lambda image: whole(image["id"]))
         ]
@@ -143,6 +146,11 @@ def _slim(annotation: dict[str, Any]) -> dict[str, Any]:
         slim["segmentation"] = annotation["segmentation"]
     slim["image_id"] = whole(annotation["image_id"])
     return {**slim, "id": whole(annotation["id"])}
+
+
+def _crowd_index(image: dict[str, Any]) -> float | None:
+    value = image.get("crowdIndex")
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
 
 
 def faults(record: ImageRecord) -> Iterator[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.data.index import INDEX, TRUTH, LeftOut, ShardIndex, index_bytes, truth_bytes
+from pipeline.sharding.annotations import ImageRecord
 from pipeline.sharding.plan import SplitPlan
 from pipeline.sharding.task import ShardResult, ShardTask, make_shard
 from pipeline.storage import store
@@ -119,10 +120,15 @@ def problem_line(problem: LeftOut) -> str:
 def _truth(plan: SplitPlan, listed: set[int]) -> dict[str, object]:
     records = [record for task in plan.tasks for record in task.records if record.image_id in listed]
     return {
-        "images": [{"id": r.image_id, "file_name": r.file_name, "width": r.width, "height": r.height} for r in records],
+        "images": [_image(record) for record in records],
         "annotations": [annotation for record in records for annotation in record.kept()],
         "categories": plan.file.categories,
     }
+
+
+def _image(record: ImageRecord) -> dict[str, object]:
+    tree = {"id": record.image_id, "file_name": record.file_name, "width": record.width, "height": record.height}
+    return tree if record.crowd_index is None else {**tree, "crowdIndex": record.crowd_index}
 
 
 def _put(url: str, data: bytes) -> None:

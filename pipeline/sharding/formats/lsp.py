@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import scipy.io
+from scipy.io.matlab import MatReadError
 
 from lhrnet.skeleton import SKELETONS
 from lhrnet.skeleton.infer import category_of
@@ -75,7 +76,7 @@ def _joints(files: Files, path: str) -> tuple["np.ndarray[Any, np.dtype[np.float
             joints = np.asarray(values, np.float64)
             hidden_flag = shape[:2] == (3, JOINTS)
             return joints.transpose(2, 1, 0) if hidden_flag else joints.transpose(2, 0, 1), hidden_flag
-    except (ValueError, TypeError, KeyError, NotImplementedError, IndexError, OSError, EOFError, MemoryError) as error:
+    except (MatReadError, ValueError, TypeError, KeyError, NotImplementedError, IndexError, OSError) as error:
         raise ValueError(f"{path} in {files.url} is no MATLAB file that can be read: {error}") from error
     raise ValueError(f"{path} in {files.url} holds {shapes!r:.100}; LSP's holds joints of 3x14xN or 14x3xN")
 

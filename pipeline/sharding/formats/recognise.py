@@ -81,7 +81,7 @@ def _apart(splits: dict[str, Tree], notes: list[str]) -> dict[str, Tree]:
     """
     names = {split: {image["file_name"] for image in tree["images"]} for split, tree in splits.items()}
     kept = dict(splits)
-    for split in splits:
+    for split in reversed(splits):
         inside = [other for other in kept if other != split and names[other] <= names[split]]
         if inside and set().union(*(names[other] for other in inside)) == names[split]:
             del kept[split]

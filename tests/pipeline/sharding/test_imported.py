@@ -74,3 +74,17 @@ def test_a_manifest_whose_split_leads_elsewhere_is_refused(tmp_path: Path, split
     exports.put(tmp_path / "import.json", manifest)
     with pytest.raises(ValueError, match=r"import\.json is damaged"):
         read_manifest(str(tmp_path))
+
+
+def test_a_crowd_index_reaches_the_ground_truth(people: Path, tmp_path: Path) -> None:
+    path = people / "train" / "_annotations.coco.json"
+    tree = json.loads(path.read_text())
+    for image, index in zip(tree["images"], (0.1, 0.8, "much"), strict=True):
+        image["crowdIndex"] = index
+    exports.put(path, tree)
+    folder, shards = str(tmp_path / "taken"), tmp_path / "shards"
+    write(recognise(str(people)), folder)
+    for plan in make_plans(folder, str(shards), ["train", "valid"]):
+        write_split(plan, strict=True)
+    assert [image.get("crowdIndex") for image in truth(str(shards / "train"))["images"]] == [0.1, 0.8, None]
+    assert ["crowdIndex" in image for image in truth(str(shards / "valid"))["images"]] == [False]

@@ -16,6 +16,12 @@ def draw(
     skeleton: Annotated[
         str, typer.Option(help="Whose keypoints: coco, crowdpose, lsp or mpii (of people), hand (21 of a hand).")
     ] = "coco",
+    hard: Annotated[
+        bool, typer.Option("--hard", help="Up to 12 in a scene, crossing, cut and small, in motion and in bad light.")
+    ] = False,
+    look: Annotated[
+        bool, typer.Option("--look", help="Draw a sheet of the first 12 scenes and no more: FOLDER.jpg.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(help="Processes that draw [one a core].")] = None,
 ) -> None:
     """Draw scenes of several people, or hands, with exact annotations in COCO's form.
@@ -24,10 +30,17 @@ def draw(
 
     Example: lhrnet draw /tmp/hands --skeleton hand --train 800 --val 50
     """
-    from pipeline.scenes.synthetic import SceneConfig, is_drawn, write_coco
+    from dataclasses import replace
+
+    from pipeline.scenes.synthetic import HARD, SceneConfig, is_drawn, write_coco
     from pipeline.tracking.progress import Progress
 
-    config = SceneConfig(size=size)
+    config = replace(HARD if hard else SceneConfig(), size=size)
+    if look:
+        from pipeline.scenes.sheet import write_sheet
+
+        print(f"sheet: {write_sheet(folder, config, skeleton, seed=seed)}")
+        return
     if is_drawn(folder, train=train, val=val, test=test, seed=seed, config=config, skeleton=skeleton):
         print(f"{folder} already holds these {train + val + test} images")
         return

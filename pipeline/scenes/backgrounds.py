@@ -1,7 +1,6 @@
 """Where the drawn people stand: rooms, fields, streets and plain textures, with clutter that is not a person."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -147,27 +146,3 @@ def paint_clutter(rng: np.random.Generator, image: Image, pieces: int) -> None:
         else:
             corners = (np.array([x, y]) + rng.uniform(-0.12, 0.12, (3, 2)) * h).astype(np.int32)
             cv2.fillConvexPoly(image, corners, colour)
-
-
-@lru_cache(maxsize=1)
-def _grain() -> NDArray[np.int16]:
-    """One large field of film grain: mostly fine, a little of it coarser; scenes cut their own piece of it."""
-    rng = np.random.default_rng(0)
-    fine = rng.normal(0.0, 1.0, (1024, 1024, 3)).astype(np.float32)
-    coarse = cv2.resize(rng.normal(0.0, 1.0, (256, 256, 1)).astype(np.float32), (1024, 1024))
-    return np.asarray((fine * 9.0 + coarse[..., None] * 3.0).astype(np.int16))
-
-
-def finish(rng: np.random.Generator, image: Image) -> Image:
-    """What a camera does: light from one side, blur, grain and contrast; (h, w, 3) uint8 in and out."""
-    h, w = image.shape[:2]
-    if rng.random() < 0.3:
-        image = np.asarray(cv2.GaussianBlur(image, (3, 3), float(rng.uniform(0.4, 0.9))))
-    corners = rng.uniform(0.78, 1.12, (2, 2)).astype(np.float32)
-    light = cv2.resize(corners, (w, h))[..., None]
-    y, x = (int(v) for v in rng.integers(0, 1024 - np.array([h, w])))
-    grain = _grain()[y : y + h, x : x + w] * np.float32(rng.uniform(0.15, 0.9))
-    contrast = np.float32(rng.uniform(0.82, 1.12))
-    lit = (image * light + grain - 120.0) * contrast + np.float32(120.0 + rng.uniform(-12.0, 12.0))
-    finished: Image = np.clip(lit, 0.0, 255.0).astype(np.uint8)
-    return finished

@@ -1,20 +1,21 @@
 """One scene: people arranged, painted, and annotated from what the finished picture shows."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
-from pydantic.dataclasses import dataclass as section
 
 from lhrnet.coco import PERSON
 from lhrnet.skeleton import COCO
-from pipeline import SECTION, Share
-from pipeline.scenes.backgrounds import finish, paint_background, paint_clutter
+from pipeline.scenes.backgrounds import paint_background, paint_clutter
+from pipeline.scenes.camera import finish, light_up, smear
 from pipeline.scenes.canvas import PARTS, Canvas, Points
 from pipeline.scenes.casting import subject_of
+from pipeline.scenes.outlines import polygons, run_lengths
+from pipeline.scenes.places import places
+from pipeline.scenes.scene_config import SceneConfig
 from pipeline.scenes.subject import Drawn, Manner, Subject
 
 Image = NDArray[np.uint8]
@@ -23,42 +24,8 @@ Annotation = dict[str, Any]
 _ATTEMPTS: Final = 12
 _FEWEST_SEEN: Final = 6
 """A drawn object must show at least this many of 17 keypoints; otherwise the scene is arranged anew."""
-
-
-@section(frozen=True, kw_only=True, config=SECTION)
-class SceneConfig:
-    """What the scenes are like. The defaults are the demo's: learnable in minutes, far from solved by then."""
-
-    size: Annotated[int, Field(ge=64, le=1024)] = 192
-    """Pixels of an image's long side, 64 to 1024; the short side is 3/4 to all of it."""
-    people: Annotated[int, Field(ge=1, le=12)] = 3
-    """At most this many labelled people in a scene, 1 to 12."""
-    smallest: Annotated[float, Field(ge=0.1, le=1.5)] = 0.55
-    """A labelled person's standing height is at least this, as a fraction of the image's height."""
-    largest: Annotated[float, Field(ge=0.1, le=1.5)] = 1.0
-    """Greatest standing height of a labelled person, as a fraction of the image's height; 1.5 at most."""
-    variety: Annotated[float, Field(ge=0, le=2)] = 0.7
-    """How far limbs stray from a typical pose: 0 not at all, 1 naturally, 2 at most."""
-    sides: Share = 1.0
-    """How much lighter a person's left is than the right, 0 (alike) to 1."""
-    clutter: Annotated[int, Field(ge=0, le=100)] = 5
-    """At most this many pieces of clutter behind the people."""
-    cut: Share = 0.1
-    """Chance that a person is cut by the image's border."""
-    occluder: Share = 0.2
-    """Chance that something stands in front of the people."""
-    crowd: Share = 0.06
-    """Chance of a distant group, annotated as one crowd region."""
-    unlabelled: Share = 0.08
-    """Chance of a distant person annotated without keypoints."""
-    empty: Share = 0.02
-    """Chance of a scene without anybody."""
-    quality: Annotated[int, Field(ge=1, le=100)] = 92
-    """JPEG quality of the files, 1 to 100."""
-
-    def __post_init__(self) -> None:
-        if self.smallest > self.largest:
-            raise ValueError(f"smallest is {self.smallest}; allowed: at most largest ({self.largest})")
+_FEWEST_VISIBLE: Final = 3
+"""Where bodies cross, who shows fewer keypoints is annotated without any, as COCO does with those who hardly show."""
 
 
 def draw_scene(
@@ -84,11 +51,14 @@ def draw_scene(
     h, w = (long, short) if rng.random() < 0.4 else (short, long)
     for _ in range(_ATTEMPTS):
         scene = _Scene(rng, h, w, config, subject)
-        people = scene.people()
-        if all(person["num_keypoints"] >= fewest for person in people):
+        if config.crossing or all(person["num_keypoints"] >= fewest for person in scene.people):
             break
-    image = cv2.resize(scene.canvas.image, (w, h), interpolation=cv2.INTER_AREA)
-    return finish(rng, np.asarray(image)), people + scene.unlabelled()
+    image = np.asarray(cv2.resize(scene.canvas.image, (w, h), interpolation=cv2.INTER_AREA))
+    if config.lighting and rng.random() < 0.75:
+        image = light_up(rng, image, config.lighting * float(rng.uniform(0.4, 1.0)))
+    if config.blur and rng.random() < config.blur / 2:
+        smear(rng, image, np.ones((h, w), np.uint8), float(rng.uniform(0.015, 0.03)) * config.size)
+    return finish(rng, image), scene.people + scene.unlabelled()
 
 
 class _Scene:
@@ -100,6 +70,8 @@ class _Scene:
         paint_clutter(rng, self.canvas.image, config.clutter)
         self.drawn: list[Drawn] = []
         self.far: list[range] = []
+        self.people: list[Annotation] = []
+        """Annotations of those with keypoints."""
         if rng.random() >= config.empty:
             self._arrange()
 
@@ -116,24 +88,20 @@ class _Scene:
             height = self.h * rng.uniform(0.16, 0.24)
             self.far.append(range(len(self.drawn), len(self.drawn) + 1))
             self._stand(height, np.array([rng.uniform(0.1, 0.9) * self.w, rng.uniform(0.35, 0.6) * self.h]))
-        self.first_labelled = len(self.drawn)
-        count = int(rng.integers(1, config.people + 1))
-        middle = (config.smallest + config.largest) / 2
-        typical = rng.uniform(config.smallest, config.largest if count < 3 else middle)
-        heights = np.clip(typical * rng.uniform(0.8, 1.25, count), config.smallest, config.largest)
-        slots = rng.permutation((np.arange(count) + 0.5) / count + rng.normal(0.0, 0.07 / count**0.5, count))
-        for slot, height in zip(slots, np.sort(heights) * self.h, strict=True):
-            top, bottom = 0.54 * height, self.h - 0.5 * height
-            y = rng.uniform(top, bottom) if bottom > top else (top + bottom) / 2
-            x = float(slot) * self.w
-            if rng.random() < config.cut:
-                if rng.random() < 0.6:
-                    y = bottom + rng.uniform(0.1, 0.4) * height
-                else:
-                    x = float(rng.choice([0.0, self.w])) + rng.normal(0.0, 0.08) * height
-            self._stand(height, np.array([x, y]))
+        first = len(self.drawn)
+        for height, middle in places(rng, self.h, self.w, config):
+            self._stand(height, middle)
         if rng.random() < config.occluder:
             self._stand_in_front()
+        for person in range(first, len(self.drawn)):
+            annotation = self._labelled(person)
+            if config.crossing and annotation["keypoints"][2::3].count(2) < _FEWEST_VISIBLE:
+                self.far.append(range(person, person + 1))
+            else:
+                self.people.append(annotation)
+            if config.blur and rng.random() < config.blur:
+                mask = self._mask(range(person, person + 1))
+                smear(rng, self.canvas.image, mask, float(rng.uniform(0.1, 0.3) * np.count_nonzero(mask) ** 0.5))
 
     def _stand(self, height: float, middle: Points) -> None:
         config, number = self.config, len(self.drawn)
@@ -153,12 +121,6 @@ class _Scene:
         self.canvas.polygon(corners, dark, 0)
         inner = np.clip(corners, (x - b + 1, y - c + 1), (x + b - 1, y + c - 1)) if b > 1.5 else corners
         self.canvas.polygon(inner, (colour[0], colour[1], colour[2]), 0)
-
-    def people(self) -> list[Annotation]:
-        """Annotations of the labelled people."""
-        if not self.drawn:
-            return []
-        return [self._labelled(i) for i in range(self.first_labelled, len(self.drawn))]
 
     def _labelled(self, person: int) -> Annotation:
         drawn, fine = self.drawn[person], Canvas.FINE
@@ -202,27 +164,5 @@ class _Scene:
             "keypoints": list(keypoints),
             "bbox": [x, y, b, c],
             "area": float(np.count_nonzero(mask)) / fine**2,
-            "segmentation": _run_lengths(mask[::fine, ::fine]) if crowd else _polygons(mask),
+            "segmentation": run_lengths(mask[::fine, ::fine]) if crowd else polygons(mask),
         }
-
-
-def _polygons(mask: Image) -> list[list[float]]:
-    """Outlines of a mask at twice the resolution, as COCO's polygons; slivers become rectangles."""
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    polygons = []
-    for outline in outlines:
-        corners = cv2.approxPolyDP(outline, 0.8, True).reshape(-1, 2) + 0.5
-        if len(corners) < 3:
-            x, y, b, c = cv2.boundingRect(outline)
-            corners = np.array([(x, y), (x + b, y), (x + b, y + c), (x, y + c)])
-        polygons.append([round(float(v) / Canvas.FINE, 2) for v in corners.ravel()])
-    return polygons
-
-
-def _run_lengths(mask: Image) -> dict[str, list[int]]:
-    """COCO's uncompressed run lengths of a mask (H, W): down the columns, zeros first."""
-    flat = mask.T.ravel()
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    runs = np.diff(np.concatenate([[0], edges, [flat.size]]))
-    counts = [int(run) for run in runs]
-    return {"counts": [0, *counts] if flat[0] else counts, "size": [int(n) for n in mask.shape]}

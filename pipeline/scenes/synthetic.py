@@ -24,15 +24,20 @@ from lhrnet.coco import PERSON
 from lhrnet.skeleton import COCO
 from lhrnet.skeleton.infer import category_of
 from pipeline.scenes.casting import subject_of
-from pipeline.scenes.drawing import Annotation, SceneConfig, draw_scene
+from pipeline.scenes.drawing import Annotation, draw_scene
+from pipeline.scenes.scene_config import HARD, SceneConfig
 
-__all__ = ["SceneConfig", "draw_scene", "is_drawn", "write_coco"]
+__all__ = ["HARD", "SceneConfig", "draw_scene", "is_drawn", "write_coco"]
 
 SPLITS: Final = ("train", "val", "test")
 _FIRST_ID: Final = {"train": 1, "val": 1_000_001, "test": 2_000_001}
 _CHUNK: Final = 32
 _VERSION: Final = "1"
 """Of the drawing; raise it when the same seed gives other pictures than before."""
+
+
+_LATER: Final = ("depth", "crossing", "blur", "lighting")
+"""Settings that came after the first drawn sets: at 0 they are left out, and those sets are still known as drawn."""
 
 
 def write_coco(
@@ -176,7 +181,7 @@ def _info(split: str, seed: int, config: SceneConfig) -> dict[str, Any]:
         "version": _VERSION,
         "split": split,
         "seed": seed,
-        "scene": asdict(config),
+        "scene": {key: value for key, value in asdict(config).items() if value or key not in _LATER},
     }
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -31,6 +32,25 @@ def test_a_set_of_another_skeleton_is_drawn_once(skeleton: str, tmp_path: Path) 
     again = draw(*asked)
     assert again.exit_code == 0
     assert "already holds these 5 images" in again.stdout
+
+
+def test_a_look_at_a_set_is_one_picture_and_no_set(tmp_path: Path) -> None:
+    sheets = []
+    for asked in ([], ["--hard"], ["--skeleton", "hand"]):
+        done = draw(tmp_path / "drawn", "--look", *asked)
+        assert done.exit_code == 0, done.output
+        assert [path.name for path in tmp_path.iterdir()] == ["drawn.jpg"]
+        sheets.append(cv2.imread(str(tmp_path / "drawn.jpg")))
+    assert [sheet.shape for sheet in sheets if sheet is not None] == [(3 * 384, 4 * 384, 3)] * 3
+    assert len({sheet.tobytes() for sheet in sheets if sheet is not None}) == 3
+
+
+def test_a_hard_set_is_not_the_plain_one(tmp_path: Path) -> None:
+    asked = (tmp_path / "drawn", "--train", 2, "--val", 1, "--test", 0)
+    assert draw(*asked, "--hard").exit_code == 0
+    assert "already holds" in draw(*asked, "--hard").stdout
+    done = draw(*asked)
+    assert isinstance(done.exception, FileExistsError)
 
 
 def test_a_skeleton_that_is_not_drawn_is_named_and_nothing_is_left(tmp_path: Path) -> None:

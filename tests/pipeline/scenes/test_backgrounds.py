@@ -1,4 +1,4 @@
-"""Places, clutter and the camera's part: pictures of the asked size that stay pictures."""
+"""Places and clutter: pictures of the asked size that stay pictures."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.scenes.backgrounds import SCENERY, finish, paint_background, paint_clutter
+from pipeline.scenes.backgrounds import SCENERY, paint_background, paint_clutter
 
 
 @pytest.mark.parametrize("scenery", SCENERY, ids=lambda scenery: scenery.__name__.strip("_"))
@@ -32,14 +32,3 @@ def test_clutter_changes_a_picture_and_none_changes_nothing() -> None:
     assert (image == 100).all()
     paint_clutter(np.random.default_rng(0), image, 12)
     assert (image != 100).any()
-
-
-def test_the_camera_keeps_size_and_scene_and_adds_grain() -> None:
-    image = np.full((90, 120, 3), 120, np.uint8)
-    image[:, 60:] = 200
-    for seed in range(10):
-        seen = finish(np.random.default_rng(seed), image)
-        assert seen.shape == image.shape
-        assert seen.dtype == np.uint8
-        assert np.abs(np.diff(seen[:, :50].astype(int), axis=0)).mean() > 0.8
-        assert seen[:, 70:].mean() > seen[:, :50].mean() + 30

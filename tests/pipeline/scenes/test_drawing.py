@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from lhrnet.coco import K
-from pipeline.scenes.drawing import SceneConfig, draw_scene
+from pipeline.scenes.drawing import draw_scene
+from pipeline.scenes.scene_config import SceneConfig
 
 SCENES = 60
 Scenes = list[tuple[NDArray[np.uint8], list[dict[str, Any]]]]

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from lhrnet.skeleton import SKELETONS
 from pipeline.scenes import hand
 from pipeline.scenes.canvas import PARTS, Canvas
-from pipeline.scenes.drawing import SceneConfig, draw_scene
+from pipeline.scenes.drawing import draw_scene
 from pipeline.scenes.hand import FINGERS, GESTURES, HandFigure, pose_hand
 from pipeline.scenes.hands import PALM, Hands, bone
+from pipeline.scenes.scene_config import SceneConfig
 from pipeline.scenes.subject import Manner
 
 TIPS = [4 * (f + 1) for f in range(FINGERS)]

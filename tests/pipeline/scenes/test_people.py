@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from lhrnet.skeleton import SKELETONS
 from lhrnet.skeleton.skeleton import side_of
 from pipeline.scenes.casting import SUBJECTS, subject_of
-from pipeline.scenes.drawing import SceneConfig, draw_scene
+from pipeline.scenes.drawing import draw_scene
 from pipeline.scenes.painter import ARM, LEG, SKULL, TRUNK
 from pipeline.scenes.people import People
+from pipeline.scenes.scene_config import SceneConfig
 
 OTHERS = [name for name in SUBJECTS if name != "coco" and SKELETONS[name].category == "person"]
 

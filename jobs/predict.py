@@ -19,7 +19,7 @@ def predict(
         str, typer.Option("--out", "-o", help="Folder for pictures and results, at any storage URL.")
     ] = "predictions",
     protocol: Annotated[str, typer.Option(help="plain, flip or multi-scale.")] = "plain",
-    size: Annotated[int | None, typer.Option(help="Short side of the input [the network's own].")] = None,
+    size: Annotated[int | None, typer.Option(help="Short side of the input, 32 to 4096 [the network's own].")] = None,
     batch: Annotated[int, typer.Option(help="Images at once.", min=1)] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     draw: Annotated[bool, typer.Option(help="Write pictures of what was found.")] = True,
@@ -34,7 +34,7 @@ def predict(
 
     An image that cannot be read is reported, and the rest goes on; exit code 1 if none can. Ctrl-C ends a camera, and
     anything else early with exit code 130; what was found by then is written. In a folder, folders of earlier
-    predictions are left out.
+    predictions are left out, and files that are no images are counted by their endings.
 
     Example: lhrnet predict photo.jpg holiday/ --model s3://lhrnet/runs/demo --out found
     """
@@ -64,6 +64,7 @@ def predict(
         "pictures": len(found.images),
         "people": len(found.detections),
         "errors": found.errors,
+        "passed_over": dict(found.passed_over),
         "milliseconds": found.milliseconds(predictor.timings),
         "fps": len(found.images) / found.seconds,
         "device": predictor.device,
@@ -82,6 +83,8 @@ def _print(result: dict[str, Any], protocol: str, written: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from pipeline.serving.sources import told_passed_over
+
     title = f"{result['pictures']} pictures, {result['people']} people, {protocol}, {result['device']}"
     table = Table("part", title=title)
     for column in ("ms a picture", "pictures/s"):
@@ -92,4 +95,6 @@ def _print(result: dict[str, Any], protocol: str, written: str) -> None:
     console.print(table)
     for error in result["errors"]:
         console.print(f"[yellow]warning:[/yellow] {escape(error)}")
+    if passed_over := told_passed_over(result["passed_over"]):
+        console.print(f"passed over: {escape(passed_over)}")
     console.print(f"written to {escape(result['out'])}: {written}")

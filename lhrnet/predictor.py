@@ -24,6 +24,7 @@ from lhrnet.draw import MIN_SCORE
 from lhrnet.geometry import Matrix, fit, input_size, inverse
 from lhrnet.image_file import read_image
 from lhrnet.inference import Image, InferenceProtocol, batch_maps, fit_input, from_pixels, protocol_named
+from lhrnet.network.config import check_short_side
 from lhrnet.person import Person
 
 
@@ -57,7 +58,7 @@ class Predictor:
         timings: seconds spent so far; assign a new `Timings` to start from zero.
 
     Raises:
-        ValueError: the protocol is unknown.
+        ValueError: the protocol is unknown, or the size not from 32 to 4096.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Predictor:
     ) -> None:
         self.min_score = MIN_SCORE if min_score is None else min_score
         self.protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
+        check_short_side(size)
         self.network = network.to(device).eval()
         self.size = size
         self.device = device

@@ -16,6 +16,9 @@ Init = Literal["kaiming", "normal"]
 STRIDE: Final = 32
 """Input height and width must be multiples of this: the coarsest feature maps are at 1/32 of the input."""
 
+MAX_SHORT_SIDE: Final = 4096
+"""Pixels of the input's short side at most; a photo of 3:2 is then 25 million pixels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -63,6 +66,7 @@ class ModelConfig:
             raise ValueError(f"bn_momentum={self.bn_momentum} is not allowed; it must be above 0 and at most 1")
         if self.input_size is not None:
             check_size(self.input_size, self.input_size)
+            check_short_side(self.input_size)
 
     @property
     def native_side(self) -> int:
@@ -80,6 +84,19 @@ class ModelConfig:
         """Channels of the half-resolution output: 34 with tag maps, 17 without."""
         tags = CATALOGUE[self.name].tags_at_half if self.tags_at_half is None else self.tags_at_half
         return 34 if tags else 17
+
+
+def check_short_side(size: int) -> None:
+    """Refuse a short side of the input that no network can be given.
+
+    Raises:
+        ValueError: it is not from 32 to 4096 pixels.
+    """
+    if not STRIDE <= size <= MAX_SHORT_SIDE:
+        raise ValueError(
+            f"a size of {size} is not allowed: the input's short side is {STRIDE} to {MAX_SHORT_SIDE} pixels; leave it "
+            "out for the network's own"
+        )
 
 
 def check_size(height: int, width: int) -> None:

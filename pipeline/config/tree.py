@@ -124,9 +124,9 @@ def load(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
         if not file.is_file():
             raise FileNotFoundError(f"no config file at {file}; the project's own are in jobs/configs/")
         try:
-            tree = read_yaml(file.read_text(encoding="utf-8-sig")) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{file} is not YAML: {error}") from error
+            tree = read_yaml(file.read_bytes()) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(tree, dict):
             raise ValueError(f"{file} holds a {type(tree).__name__} at its top; it must hold keys such as `name:`")
     return parse(override(tree, overrides))
@@ -149,7 +149,7 @@ def override(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
         try:
             node[last] = read_yaml(text)
         except yaml.YAMLError as error:
-            raise ValueError(f"override {item!r}: the value is not YAML: {error}") from error
+            raise ValueError(f"override {item!r}: the value is not YAML: {' '.join(str(error).split())}") from error
     return result
 
 

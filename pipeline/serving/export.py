@@ -19,6 +19,7 @@ from lhrnet.geometry import input_size
 from lhrnet.inference import FromPixels
 from lhrnet.network import PoseNetwork, deploy
 from lhrnet.network.alignment import align
+from lhrnet.network.config import check_short_side
 from lhrnet.network.subpixel import SubpixelUp
 from pipeline.checkpoints.trained_network import Trained
 from pipeline.serving.onnx_network import METADATA, Card, OnnxNetwork, describe, is_onnx
@@ -71,11 +72,13 @@ def export(url: str, *, size: int | None = None) -> Exported:
 
     Raises:
         FileNotFoundError: there is no network at the address.
-        ValueError: it is no network of the registry, or it is exported already.
+        ValueError: it is no network of the registry, it is exported already, or the size not from 32 to 4096.
         RuntimeError: the `export` extra is not installed, or ONNX does not compute what torch does.
     """
     if is_onnx(url):
         raise ValueError(f"{url} is exported already; give the folder of a checkpoint or run")
+    if size is not None:
+        check_short_side(size)
     trained = Trained.load(url)
     if not isinstance(trained.network, PoseNetwork):
         raise ValueError(f"{url} holds a {type(trained.network).__name__}, not a network of this registry")
@@ -83,7 +86,7 @@ def export(url: str, *, size: int | None = None) -> Exported:
     form = PixelForm(network)
     card = describe(
         network.config,
-        size=size or trained.size,
+        size=trained.size if size is None else size,
         precision="fp32",
         step=trained.step,
         sha256=trained.sha256,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lhrnet.coco import K
 from lhrnet.inference import PixelNetwork
-from lhrnet.network.config import ModelConfig, check_size
+from lhrnet.network.config import ModelConfig, check_short_side, check_size
 from pipeline.checkpoints.stored_config import current_model
 from pipeline.storage import store
 
@@ -54,15 +54,20 @@ class Card:
         """Read and check.
 
         Raises:
-            ValueError: it is of another format or incomplete.
+            ValueError: it is of another format, incomplete, or of a size that no network has.
         """
-        tree = json.loads(text)
+        try:
+            tree = json.loads(text)
+        except RecursionError:
+            raise ValueError("its metadata are nested too deeply") from None
         if not isinstance(tree, dict) or tree.get("format") != FORMAT:
             found = tree.get("format") if isinstance(tree, dict) else None
             raise ValueError(f"its metadata has format {found!r}; this version reads {FORMAT}")
         if isinstance(tree.get("model"), dict):
             tree["model"] = current_model(tree["model"])
-        return TypeAdapter(cls).validate_python(tree)
+        card = TypeAdapter(cls).validate_python(tree)
+        check_short_side(card.size)
+        return card
 
 
 class OnnxNetwork(PixelNetwork):
@@ -124,8 +129,10 @@ class OnnxNetwork(PixelNetwork):
         """The same without torch.
 
         Raises:
-            ValueError: H or W is not a multiple of 32.
+            ValueError: there is no image, or H or W is not a multiple of 32.
         """
+        if not len(pixels_BHW3):
+            raise ValueError("a batch of 0 images cannot be run: give at least one")
         check_size(*pixels_BHW3.shape[1:3])
         heat, tags = self.session.run(["heat", "tags"], {"images": np.ascontiguousarray(pixels_BHW3)})
         return heat, tags

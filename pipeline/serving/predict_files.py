@@ -42,6 +42,8 @@ class PredictedFiles:
     """COCO results, at most 20 a picture."""
     errors: list[str] = field(default_factory=list)
     """One line for every picture that could not be read, and for an end before the last one."""
+    passed_over: Counter[str] = field(default_factory=Counter)
+    """Other files of the folders, by the ending of their names."""
     interrupted: bool = False
     """Whether Ctrl-C or SIGTERM came before the last picture; a camera's end is no interruption."""
     seconds: float = 0.0
@@ -110,7 +112,7 @@ def predict_files(
             finally:
                 stream.close()
         else:
-            paths = image_files(sources)
+            paths = image_files(sources, result.passed_over)
             names = drawn_names(paths[:max_pictures])
             _keep_sources(paths, out, names if draw else [])
             place = dict(zip(map(str, paths), zip(image_ids(paths[:max_pictures]), names, strict=True), strict=False))

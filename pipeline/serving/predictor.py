@@ -39,8 +39,8 @@ def load_predictor(
 
     Raises:
         FileNotFoundError: there is no checkpoint at the address.
-        ValueError: the checkpoint or file is damaged, the protocol or device is unknown or not there, or a GPU is
-            asked for a .onnx file.
+        ValueError: the checkpoint or file is damaged, the protocol or device is unknown or not there, the size not
+            from 32 to 4096, or a GPU is asked for a .onnx file.
     """
     url = str(url)
     protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
@@ -54,7 +54,8 @@ def load_predictor(
         device = _device(device)
         trained = Trained.load(url)
         network, own_size, min_score = trained.network, trained.size, trained.min_score
-    return Predictor(network, size or own_size, protocol, device, batch=batch, pool=pool, min_score=min_score)
+    size = own_size if size is None else size
+    return Predictor(network, size, protocol, device, batch=batch, pool=pool, min_score=min_score)
 
 
 def _device(asked: str) -> str:

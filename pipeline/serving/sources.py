@@ -1,18 +1,27 @@
 """Where pictures come from: image files, folders, videos and cameras, read one picture at a time."""
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cv2
 
 from lhrnet.image_file import Image, read_image
 from pipeline.serving.film_time import first_times, missing, rate_of
 
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"})
+IMAGES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+    ".jp2", ".avif", ".gif",
+})  # fmt: skip
+"""Names of image files in a folder. One without an ending is an image where it begins like one."""
 VIDEOS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
+NO_PICTURE = re.compile(r"\._.*|\.DS_Store|Thumbs\.db|desktop\.ini", re.IGNORECASE)
+"""Files that systems leave in every folder of pictures; nobody misses them."""
 WRITTEN = ("results.json", "images.json")
 """Files by which a folder of earlier predictions is recognised."""
 LONGEST_GAP = 60.0
@@ -42,10 +51,14 @@ def is_stream(source: str) -> bool:
     return is_camera(source) or (Path(source).suffix.lower() in VIDEOS and not Path(source).is_dir())
 
 
-def image_files(sources: Sequence[str]) -> list[Path]:
+def image_files(sources: Sequence[str], passed_over: Counter[str] | None = None) -> list[Path]:
     """The image files among the sources, each once: a folder's in order of name, folders within it included.
 
     Folders of earlier predictions within a folder are left out.
+
+    Args:
+        sources: images and folders.
+        passed_over: here the other files of folders are counted, by the ending of their names in small letters.
 
     Raises:
         FileNotFoundError: a source is not there, or a folder holds no image.
@@ -54,24 +67,65 @@ def image_files(sources: Sequence[str]) -> list[Path]:
     for source in sources:
         path = Path(source)
         if path.is_dir():
-            inside = sorted(_images_below(path))
+            others: Counter[str] = Counter()
+            inside = sorted(_images_below(path, others))
             if not inside:
-                raise FileNotFoundError(f"folder {source} holds no image ({', '.join(sorted(IMAGES))})")
+                holds = f"{told_passed_over(others)}; images are" if others else "it is empty; images are"
+                raise FileNotFoundError(f"folder {source} holds no image: {holds} {', '.join(sorted(IMAGES))}")
+            if passed_over is not None:
+                passed_over.update(others)
         elif path.exists():
             inside = [path]
         else:
-            raise FileNotFoundError(f"there is no {source}; give images, folders, a video, or a camera's number")
+            raise FileNotFoundError(_not_there(source))
         for file in inside:
             found.setdefault(os.path.abspath(file), file)
     return list(found.values())
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
+def told_passed_over(endings: Mapping[str, int]) -> str:
+    """Which files of folders were passed over, in one line; empty: none."""
+    counts = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{count} {ending or 'without an ending'}{_ADVICE.get(ending, '')}" for ending, count in counts[:8]]
+    if len(counts) > 8:
+        parts.append(f"{sum(count for _, count in counts[8:])} of {len(counts) - 8} other endings")
+    total = sum(endings.values())
+    return f"{total} other file{'s' * (total > 1)}: {', '.join(parts)}" if total else ""
+
+
+_VIDEO = " (give a video alone)"
+_ADVICE = dict.fromkeys(VIDEOS, _VIDEO) | dict.fromkeys((".heic", ".heif"), " (save as JPEG)")
+
+
+def _images_below(folder: Path, others: Counter[str]) -> Iterator[Path]:
     for place, below, names in os.walk(folder):
         if Path(place) != folder and set(WRITTEN) <= set(names):
             below.clear()
-        else:
-            yield from (Path(place) / name for name in names if Path(name).suffix.lower() in IMAGES)
+            continue
+        for name in names:
+            path = Path(place) / name
+            if NO_PICTURE.fullmatch(name):
+                continue
+            if path.suffix.lower() in IMAGES or (not path.suffix and _begins_like_an_image(path)):
+                yield path
+            else:
+                others[path.suffix.lower()] += 1
+
+
+def _begins_like_an_image(path: Path) -> bool:
+    return path.is_file() and bool(cv2.haveImageReader(str(path)))
+
+
+def _not_there(source: str) -> str:
+    """Why a source is none, in words; what people take for one is named."""
+    kind = urlsplit(source).scheme.lower() if "://" in source else ""
+    if kind in ("http", "https", "s3", "gs", "ftp"):
+        return f"{source} is an address, and predict reads files of this machine: download it first"
+    if kind:
+        return f"{source} is a stream, which is not read: give a camera's number, or record it to a file"
+    if re.search(r"%0?\d*d", source) or any(sign in source for sign in "*?["):
+        return f"there is no {source}: patterns are not followed; give the folder"
+    return f"there is no {source}; give images, folders, a video, or a camera's number"
 
 
 def count_pictures(sources: Sequence[str]) -> int | None:
@@ -108,7 +162,7 @@ class VideoSource:
     def __init__(self, source: str) -> None:
         self.is_camera = is_camera(source)
         if not self.is_camera and not Path(source).is_file():
-            raise FileNotFoundError(f"there is no video {source}")
+            raise FileNotFoundError(_not_there(source))
         self.source = source
         self._capture = cv2.VideoCapture(int(source) if self.is_camera else source)
         if not self._capture.isOpened():

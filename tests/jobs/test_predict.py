@@ -83,3 +83,20 @@ def test_what_is_missing_is_an_error_before_anything_is_written(run: str, photos
     assert isinstance(nothing.exception, FileNotFoundError)
     assert "no checkpoint" in str(nothing.exception)
     assert not out.exists()
+
+
+def test_it_says_what_of_a_folder_it_passed_over(run: str, photos: Path, tmp_path: Path) -> None:
+    (photos / "three.HEIC").write_bytes(b"x")
+    command = ["predict", str(photos), "-m", run, "-o", str(tmp_path / "out")]
+    assert "passed over: 1 other file: 1 .heic (save as JPEG)" in CliRunner().invoke(app, command).output
+    told = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout.splitlines()[-1])
+    assert told["passed_over"] == {".heic": 1}
+
+
+@pytest.mark.parametrize("size", ["0", "-5", "31", "4097"])
+def test_a_size_that_no_network_has_is_an_error(run: str, photos: Path, tmp_path: Path, size: str) -> None:
+    command = ["predict", str(photos), "-m", run, "-o", str(tmp_path / "out"), "--size", size]
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, ValueError)
+    assert str(result.exception).startswith(f"a size of {size} is not allowed")
+    assert not (tmp_path / "out").exists()

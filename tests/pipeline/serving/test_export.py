@@ -89,7 +89,7 @@ def test_every_kind_of_network_is_exported(config: ModelConfig) -> None:
 
 
 def test_a_file_with_settings_that_its_network_ignored_is_read() -> None:
-    from pipeline.serving.onnx_network import Card, describe
+    from pipeline.serving.onnx_network import describe
 
     card = describe(ModelConfig(name="efficienthrnet-h-4"), size=64, precision="fp32", step=1, sha256="")
     tree = json.loads(card.to_json())
@@ -181,6 +181,12 @@ def test_what_is_no_exported_network_is_named(run: str, file: str, tmp_path: Pat
         write_onnx(b"", str(tmp_path / "network.pt"))
     with pytest.raises(ValueError, match="multiples of 32"):
         OnnxNetwork.load(file).run(np.zeros((1, 48, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match="a batch of 0 images"):
+        OnnxNetwork.load(file).run(np.zeros((0, 64, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match="a size of 0 is not allowed"):
+        export(str(tmp_path), size=0)
+    with pytest.raises(ValueError, match="metadata are nested too deeply"):
+        Card.from_json("[" * 100_000)
 
 
 def test_weights_that_are_not_finite_are_refused_and_nothing_is_written(tmp_path: Path) -> None:

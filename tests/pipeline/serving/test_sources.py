@@ -1,13 +1,15 @@
 """What reading pictures promises."""
 
+from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from lhrnet.image_file import read_image
-from pipeline.serving.sources import VideoSource, count_pictures, image_files, is_stream, read_files
+from pipeline.serving.sources import VideoSource, count_pictures, image_files, is_stream, read_files, told_passed_over
 
 LEFT, RIGHT = (200, 30, 20), (10, 60, 220)
 
@@ -52,6 +54,49 @@ def test_folders_are_searched_and_missing_sources_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no image"):
         image_files([str(tmp_path / "empty")])
+
+
+def test_what_a_folder_holds_besides_images_is_counted_and_what_begins_like_one_is_read(tmp_path: Path) -> None:
+    image = np.ascontiguousarray(half_and_half())
+    for name in ("a.jpg", "b.png"):
+        written(tmp_path / name, image)
+    (tmp_path / "a.jpg").rename(tmp_path / "a.JFIF")
+    (tmp_path / "b.png").rename(tmp_path / "b")
+    Image.fromarray(image).save(tmp_path / "c.gif")
+    for name in ("d.heic", "e.HEIC", "f.mp4", "g.txt", "notes", ".DS_Store", "._a.jpg"):
+        (tmp_path / name).write_bytes(b"no image")
+    passed_over: Counter[str] = Counter()
+    files = image_files([str(tmp_path)], passed_over)
+    assert [path.name for path in files] == ["a.JFIF", "b", "c.gif"]
+    assert all(picture.image is not None for picture in read_files(files))
+    assert passed_over == {".heic": 2, ".mp4": 1, ".txt": 1, "": 1}
+    assert told_passed_over(passed_over) == (
+        "5 other files: 2 .heic (save as JPEG), 1 without an ending, 1 .mp4 (give a video alone), 1 .txt"
+    )
+    for path in files:
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"holds no image: 5 other files: 2 \.heic .*; images are \.avif"):
+        image_files([str(tmp_path)])
+    assert told_passed_over({}) == ""
+    assert told_passed_over({f".{n}": 1 for n in range(10)}).endswith(".7, 2 of 2 other endings")
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("https://example.org/a.jpg", "is an address.*download it first"),
+        ("s3://bucket/photos", "is an address.*download it first"),
+        ("https://example.org/walk.mp4", "is an address.*download it first"),
+        ("rtsp://camera/1", "is a stream.*a camera's number"),
+        ("frames/%04d.jpg", "patterns are not followed; give the folder"),
+        ("*.jpg", "patterns are not followed; give the folder"),
+        ("gone.jpg", "there is no gone.jpg; give images"),
+    ],
+)
+def test_what_people_take_for_a_source_is_named(source: str, word: str) -> None:
+    with pytest.raises(FileNotFoundError, match=word) as told:
+        count_pictures([source])
+    assert source in str(told.value)
 
 
 def test_a_file_comes_once_and_earlier_predictions_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

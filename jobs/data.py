@@ -20,29 +20,87 @@ def import_(
     category: Annotated[str | None, typer.Option(help="Which annotated things. Default: those with keypoints.")] = None,
     val: Annotated[float, typer.Option(help="Share of images to score on, where the data name none; 0: none.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Of the choice of these images.")] = 0,
+    look: Annotated[bool, typer.Option("--look", help="Only say what would be taken, and draw samples of it.")] = False,
 ) -> None:
     """Take in data as they come: COCO's JSON in any layout, YOLO's folders for poses, Leeds Sports Pose.
 
     The form is seen by looking, and every assumption is printed. Exports of CVAT, Roboflow, Label Studio, FiftyOne and
-    coco-annotator are understood, CrowdPose and COCO-WholeBody too. No image is copied.
+    coco-annotator are understood, CrowdPose and COCO-WholeBody too. Samples are drawn; no image is copied.
 
     Example: lhrnet data import horses.zip horses
     """
     from pipeline.sharding.formats.recognise import recognise
     from pipeline.sharding.imported import check_outside, write
+    from pipeline.sharding.samples_sheet import png, samples_sheet
 
     check_outside(source, target)
     found = recognise(source, category=category, val=val, seed=seed)
     typer.echo(f"{source}: {found.form}")
     for note in found.notes:
         typer.echo(f"  {note}")
-    write(found, target)
+    picture = Path(target if "://" not in target else ".") / "samples.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.write_bytes(png(samples_sheet(found)))
+    typer.echo(f"samples: {picture}")
+    if not look:
+        write(found, target)
     for split, tree in found.splits.items():
         labelled = sum(annotation["num_keypoints"] > 0 for annotation in tree["annotations"])
         typer.echo(
-            f"{split}: {len(tree['images']):,} images, {labelled:,} of {found.skeleton.category} with keypoints: "
-            f"{target}/{split}.json"
+            f"{split}: {len(tree['images']):,} images, {labelled:,} of {found.skeleton.category} with keypoints"
+            + ("" if look else f": {target}/{split}.json")
         )
+
+
+@app.command()
+def skeleton(
+    url: Annotated[
+        str, typer.Argument(help="An annotation file, an import's folder, shards, or a built-in skeleton's name.")
+    ],
+    category: Annotated[str | None, typer.Option(help="Which annotated things. Default: those with keypoints.")] = None,
+    out: Annotated[
+        str, typer.Option(help="Also write it to this .yaml, to be edited and given to `lhrnet shard`.")
+    ] = "",
+    picture: Annotated[Path, typer.Option(help="Where to draw it.")] = Path("skeleton.png"),
+) -> None:
+    """Show which keypoints the things have, what holds among them, and what of it was assumed; draw it.
+
+    Example: lhrnet data skeleton horses --out horse.yaml
+    """
+    from pipeline.config.skeleton_file import skeleton_yaml
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from pipeline.sharding.portrait import portrait
+    from pipeline.sharding.samples_sheet import png
+    from pipeline.sharding.skeleton_at import skeleton_at
+    from pipeline.storage import store
+
+    seen = skeleton_at(url, category=category)
+    shown = seen.skeleton
+    table = Table("", "keypoint", "in a mirror", "sigma", "grouped as", "joined to", title=escape(shown.name))
+    for k, name in enumerate(shown.keypoints):
+        other = shown.flip[k]
+        joined = sorted({a + b - k for a, b in shown.limbs if k in (a, b)})
+        table.add_row(
+            str(k),
+            escape(name),
+            escape(shown.keypoints[other]) if other != k else "",
+            f"{shown.sigmas[k]:g}",
+            f"{shown.order.index(k) + 1}",
+            escape(", ".join(shown.keypoints[j] for j in joined)),
+        )
+    Console().print(table)
+    typer.echo(f"{shown.count} keypoints of {shown.category}, {len(shown.limbs)} limbs")
+    for note in seen.notes:
+        typer.echo(f"  {note}")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.write_bytes(png(portrait(shown, seen.pose)))
+    typer.echo(f"picture: {picture}")
+    if out:
+        store.write_bytes(out, skeleton_yaml(shown).encode())
+        typer.echo(f"to edit: {out}")
 
 
 @app.command()

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.skeleton_file import skeleton_named
 from pipeline.scenes.synthetic import SceneConfig, write_coco
 from tests.jobs.conftest import Done
+from tests.pipeline.sharding import exports
 
 
 def lhrnet(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -142,3 +144,25 @@ def test_pictures_are_of_one_split(shards: Path, tmp_path: Path, run: Callable[.
     words = ["--out", str(tmp_path / "show"), "--count", "1", "--size", "64"]
     assert run("data", "show", str(tmp_path / "alone"), *words).code == 0
     assert len(list((tmp_path / "show").glob("*.png"))) == 1
+
+
+def test_data_are_looked_at_taken_in_and_their_skeleton_written(tmp_path: Path, run: Callable[..., Done]) -> None:
+    source = str(exports.cvat(tmp_path / "export", exports.shots(["a.jpg", "b.jpg", "c.jpg"])))
+    taken, written = tmp_path / "taken", tmp_path / "horse.yaml"
+    looked = run("data", "import", source, str(taken), "--look", "--val", "0.4")
+    assert looked.code == 0, looked.error
+    assert "train: 2 images, 2 of horse with keypoints" in looked.out
+    assert [path.name for path in taken.iterdir()] == ["samples.png"]
+    done = run("data", "import", source, str(taken), "--val", "0.4")
+    assert done.code == 0
+    assert {path.name for path in taken.iterdir()} == {"samples.png", "import.json", "train.json", "val.json"}
+    shown = run("data", "skeleton", str(taken), "--out", str(written), "--picture", str(tmp_path / "horse.png"))
+    assert shown.code == 0
+    assert "5 keypoints of horse, 4 limbs" in shown.out
+    assert "flip pairs are read from left and right in the names: left_ear/right_ear" in shown.out
+    assert skeleton_named(str(written)).keypoints == exports.HORSE
+    assert (tmp_path / "horse.png").stat().st_size > 1000
+    refused = run("data", "import", source, f"{source}/within")
+    assert refused.code == 1
+    assert "lies within" in refused.error
+    assert len(refused.error.splitlines()) == 1

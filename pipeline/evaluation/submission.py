@@ -32,6 +32,11 @@ NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError, OSError, struct.error)
 """What reading a damaged zip may raise, as it may look encrypted or compressed in another way."""
 
+MAX_BYTES = 10**9
+"""Of the JSON at most: 20 people in each of test-dev's 20,288 images are 400 MB."""
+MAX_RATIO, LOOSE = 50, 10**7
+"""Results deflate to a third; a zip whose content is so many times as large is none, unless the content is small."""
+
 FILE = re.compile(rf"person_keypoints_(test-dev2017|val2017)_({NAME.pattern})_results\.json")
 
 
@@ -108,7 +113,9 @@ def read_zip(blob: bytes, origin: str) -> tuple[Split, str, list[dict[str, Any]]
     """
     try:
         with zipfile.ZipFile(io.BytesIO(blob)) as archive:
-            names = archive.namelist()
+            names, sizes = archive.namelist(), [info.file_size for info in archive.infolist()]
+            if max(sizes, default=0) > min(MAX_BYTES, max(LOOSE, MAX_RATIO * len(blob))):
+                raise ValueError(f"{len(blob):,} bytes would unpack to {max(sizes):,}, which no results do")
             text = archive.read(names[0]) if len(names) == 1 else b""
     except DAMAGE as error:
         raise ValueError(f"{origin} is not a zip of JSON: {error}") from error

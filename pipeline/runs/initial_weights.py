@@ -1,6 +1,5 @@
 """Where a new run's weights come from: chance, a checkpoint, or a backbone that was trained for something else."""
 
-import io
 import logging
 from collections.abc import Mapping
 
@@ -8,6 +7,7 @@ import torch
 
 from lhrnet.network import PoseNetwork, load_backbone
 from pipeline.checkpoints import checkpoint
+from pipeline.checkpoints.tensor_file import read_tensors
 from pipeline.storage import store
 from pipeline.training.step_plan import TrainConfig
 
@@ -37,11 +37,7 @@ def start_from(network: PoseNetwork, train: TrainConfig) -> None:
 def _weights(url: str) -> Mapping[str, torch.Tensor]:
     """A file's state dict, also where it lies under the names that training code commonly gives it."""
     data = store.read_bytes(url)
-    try:
-        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # what is no pickle, or half of one, may raise anything
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(f"not a file of PyTorch weights that can be loaded safely ({reason})") from error
+    found = read_tensors(data, "it")
     for name in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]

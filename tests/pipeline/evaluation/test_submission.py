@@ -153,3 +153,11 @@ def test_a_zip_of_another_split_than_the_shards_is_refused(shards: Path) -> None
     with pytest.raises(ValueError, match="holds val2017, and test-dev2017 is to be submitted"):
         score_zip(zipped, str(shards / "val2017"), "a.zip")
     check_split(read_index(str(shards / "val2017")), "val2017", "x")
+
+
+def test_a_zip_that_would_unpack_to_more_than_results_do_is_refused_unread() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("person_keypoints_val2017_a_results.json", " " * 20_000_000)
+    with pytest.raises(ValueError, match=r"a\.zip .*bytes would unpack to 20,000,000, which no results do"):
+        read_zip(buffer.getvalue(), "a.zip")

@@ -50,7 +50,7 @@ class Evil:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (Evil(), "not a file of PyTorch weights that can be loaded safely"),
+        (Evil(), "no file of tensors that can be loaded safely"),
         ([1, 2], "holds a list, not weights by name"),
         ({"a": torch.zeros(2)}, "none of the 1 weights belongs to the backbone"),
         (create_model(ModelConfig(r=0)).state_dict(), "has shape"),
@@ -83,7 +83,7 @@ def test_a_file_that_is_no_such_backbone_is_refused_before_the_start(
 def test_a_file_of_anything_else_is_no_file_of_weights(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "weights.pth"
     file.write_bytes(data)
-    with pytest.raises(ValueError, match=r"backbone_from=.*: not a file of PyTorch weights that can be .* \(.+\)$"):
+    with pytest.raises(ValueError, match=r"backbone_from=.*: it is no file of tensors that can be .* \(.+\)$"):
         start_from(create_model(MODEL), TrainConfig(backbone_from=str(file)))
 
 

@@ -67,11 +67,11 @@ def skeleton(
 
     Example: lhrnet data skeleton horses --out horse.yaml
     """
-    from pipeline.config.skeleton_file import skeleton_yaml
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from pipeline.config.skeleton_file import skeleton_yaml
     from pipeline.sharding.portrait import portrait
     from pipeline.sharding.samples_sheet import png
     from pipeline.sharding.skeleton_at import skeleton_at

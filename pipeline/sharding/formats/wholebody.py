@@ -40,18 +40,20 @@ def join_parts(tree: dict[str, Any], path: str, notes: list[str]) -> dict[str, A
 
 
 def _joined(annotation: dict[str, Any], path: str) -> dict[str, Any]:
-    numbers = list(annotation.get("keypoints") or [0] * 51)
-    for part, count in PARTS.items():
-        its = annotation.get(f"{part}_kpts")
-        if not annotation.get(f"{part}_valid", its is not None) or its is None:
+    numbers: list[Any] = []
+    for key, count in {"keypoints": 17, **{f"{part}_kpts": count for part, count in PARTS.items()}}.items():
+        its = annotation.get(key)
+        if not its or not annotation.get(key.replace("_kpts", "_valid"), True):
             its = [0] * (3 * count)
         if not isinstance(its, list) or len(its) != 3 * count:
             raise ValueError(
-                f"{path}: annotation {annotation.get('id')!r:.40} has {part}_kpts of another length than {3 * count}"
+                f"{path}: annotation {annotation.get('id')!r:.40} has {key} {its!r:.40}; it must be {3 * count} numbers"
             )
-        numbers += [
-            number if place % 3 < 2 else 2 if isinstance(number, float) and number > 0 else number
-            for place, number in enumerate(its)
-        ]
+        # visibility of the parts is a degree in some files: what is labelled at all is visible
+        numbers += [2 if place % 3 == 2 and _is_degree(v) else v for place, v in enumerate(its)]
     kept = {key: value for key, value in annotation.items() if not key.endswith(("_kpts", "_valid"))}
     return {**kept, "keypoints": numbers}
+
+
+def _is_degree(visibility: Any) -> bool:
+    return isinstance(visibility, float) and 0 < visibility < 2 and not visibility.is_integer()

@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 
 from lhrnet.skeleton import COCO
+from lhrnet.skeleton.skeleton import MAX_KEYPOINTS
 from pipeline.sharding.formats.files import PICTURES, Files
 from pipeline.sharding.formats.pixels import upright_size
 from pipeline.storage.safe_yaml import read_yaml
@@ -104,8 +105,11 @@ def _form(settings: dict[str, Any], path: str) -> Form:
         ValueError: kpt_shape, flip_idx, names or kpt_names are wrong or do not fit each other.
     """
     shape, flip, names = settings["kpt_shape"], settings.get("flip_idx"), settings.get("names", ["object"])
-    if not isinstance(shape, list) or [type(v) for v in shape] != [int, int] or shape[0] < 1 or shape[1] not in (2, 3):
-        raise ValueError(f"{path}: kpt_shape is {shape!r:.60}; it must be [keypoints, 2] or [keypoints, 3]")
+    whole = isinstance(shape, list) and [type(v) for v in shape] == [int, int]
+    if not whole or not 1 <= shape[0] <= MAX_KEYPOINTS or shape[1] not in (2, 3):
+        raise ValueError(
+            f"{path}: kpt_shape is {shape!r:.60}; it must be [keypoints, 2] or [keypoints, 3], of 1 to {MAX_KEYPOINTS}"
+        )
     count = shape[0]
     if flip is not None and (
         not isinstance(flip, list)
@@ -148,7 +152,7 @@ def _pictures(files: Files, yaml_path: str, settings: dict[str, Any], name: str,
                 f"{yaml_path} names {place!r:.100} for {name}, and {files.url} holds no images there; give the folder "
                 "that holds them beside data.yaml"
             )
-        notes.append(f"{name}: {place} of {yaml_path} is taken for {at}, {len(pictures):,} images")
+        notes.append(f"{name}: {place!r:.100} of {yaml_path} is taken for {at}, {len(pictures):,} images")
         found |= dict.fromkeys(pictures)
     return list(found)
 

@@ -15,6 +15,9 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 UNREAD = (".tar", ".tgz", ".tar.gz", ".7z", ".rar", ".tar.xz", ".tar.bz2")
 """Endings of archives that cannot be read in place."""
 
+BESIDE = ("annotations", "annotation", "json")
+"""Folders of annotation files that lie beside those of the images, and not above them."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -100,6 +103,9 @@ def open_source(url: str) -> Files:
         if store.size(url) is None:
             raise FileNotFoundError(f"{url} is not there; check the path")
         folder, _, chosen = url.rpartition("/")
+        above, _, last = folder.rpartition("/")
+        if last in BESIDE:
+            folder, chosen = above, f"{last}/{chosen}"
         folder = folder or "."
     found = {path: Member(store.join(folder, path), size) for path, size in store.listing(folder).items()}
     if not found:

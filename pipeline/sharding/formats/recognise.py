@@ -61,7 +61,7 @@ def recognise(source: str, *, category: str | None = None, val: float = VAL_SHAR
     splits = _numbered(splits, notes)
     if len(splits) == 1 and val:
         ((name, tree),) = splits.items()
-        if not MEANT.fullmatch(name) or name.startswith("train"):
+        if not MEANT.fullmatch(name) or name.lower().startswith("train"):
             splits = cut(tree, val, seed, notes)
     return Found(files, form, skeleton, splits, tuple(notes))
 

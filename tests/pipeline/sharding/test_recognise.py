@@ -9,6 +9,9 @@ import pytest
 
 from lhrnet.skeleton import COCO, SKELETONS
 from pipeline.sharding.formats.recognise import Found, recognise
+from pipeline.sharding.imported import write
+from pipeline.sharding.source import locate
+from pipeline.storage import store
 from tests.pipeline.sharding import exports
 from tests.pipeline.sharding.exports import HORSE, Shot, shots
 
@@ -231,3 +234,27 @@ def test_the_cut_is_a_function_of_names_and_seed(tmp_path: Path) -> None:
     assert len(one.splits["val"]["images"]) == 10
     assert annotated(one, "val").keys() != annotated(other, "val").keys()
     assert not annotated(one, "val").keys() & annotated(one, "train").keys()
+
+
+@pytest.mark.parametrize("chosen", ["annotations/person_keypoints_default.json", "labels.json"])
+def test_one_annotation_file_of_several_is_chosen_by_its_path(tmp_path: Path, chosen: str) -> None:
+    taken = shots(["a.jpg", "b.jpg"])
+    root = exports.cvat(tmp_path / "export", taken)
+    exports.put(root / "labels.json", exports.tree(taken[:1], [exports.horse()]))
+    found = recognise(str(root / chosen), val=0)
+    assert_taken(found, "all", taken if "/" in chosen else taken[:1])
+
+
+@pytest.mark.stack
+def test_a_prefix_in_s3_is_taken_in_as_a_folder_is(tmp_path: Path, s3: str) -> None:
+    root = exports.cvat(tmp_path / "export", shots(["a.jpg", "b.jpg", "c.jpg"]))
+    for path in root.rglob("*.*"):
+        store.put_file(path, store.join(s3, "export", path.relative_to(root).as_posix()))
+    found = recognise(f"{s3}/export")
+    assert found.splits == recognise(str(root)).splits
+    write(found, f"{s3}/taken")
+    files = locate(f"{s3}/taken", "val")
+    (image,) = found.splits["val"]["images"]
+    assert files.images[image["file_name"]].read() == (root / image["file_name"]).read_bytes()
+    with pytest.raises(ValueError, match="lies within"):
+        write(found, f"{s3}/export/taken")

@@ -26,6 +26,7 @@ from jobs.rollback import rollback
 from jobs.serve import serve
 from jobs.shard import shard
 from jobs.submit import submit
+from jobs.terminal import guard
 from jobs.train import train
 from jobs.tune import tune
 
@@ -50,6 +51,7 @@ def lhrnet() -> None:
     `lhrnet VERB --help` explains a verb and shows an example. Settings stand in a YAML file (-c) and are changed on the
     command line as a.b=value.
     """
+    guard()
 
 
 # The groups in the order in which a project meets them, each with its verbs in the order of use.

@@ -5,6 +5,7 @@
 #   make quick                 the tests that need no server, for the next try
 #   make test                  the suite, less what is marked slow or gpu; `make slow` runs that too
 #   make faults                the drills: what dies, what that costs, as one table
+#   make soak                  faults, kills and hostile inputs for MINUTES=20 with SEED=1, as two tables
 #   make bench                 the measurements, as one table and as JSON in .local/bench.json
 #   make gpu                   everything about a GPU in six minutes, into .local/gpu; docs/gpu.md says what it tells
 #   make demo [COCO=folder]    the whole road on this machine: shard, train, evaluate, submit, promote
@@ -18,6 +19,8 @@ VENV ?= .venv
 TORCH_PAGE ?=
 COCO ?=
 KEEP ?=
+MINUTES ?= 20
+SEED ?= 1
 LOCAL ?= .local
 
 # What a shell takes for one word, whatever is in it: the folders may have spaces in their names.
@@ -39,7 +42,7 @@ $(error run make in the folder of this Makefile, or as make -C folder)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint quick test slow faults bench gpu demo demo-search clean
+.PHONY: help setup lint quick test slow faults soak bench gpu demo demo-search clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -76,6 +79,9 @@ slow: setup
 
 faults: setup
 	$(PY) -m pytest tests/pipeline/drills -m slow --timeout 900
+
+soak: setup
+	$(PY) -m benchmarks soak --minutes $(call quoted,$(MINUTES)) --seed $(call quoted,$(SEED))
 
 bench: setup
 	@$(call marked,$(LOCAL))

@@ -4,6 +4,7 @@ python -m benchmarks                      all of them
 python -m benchmarks losses scoring       some of them
 python -m benchmarks --out bench.json     also written as JSON: versions, machine, rows
 python -m benchmarks gpu --out DIR        everything about a GPU in six minutes; see docs/gpu.md
+python -m benchmarks soak --minutes 20    faults, kills and hostile inputs, as two tables; see docs/faults.md
 """
 
 import argparse
@@ -34,6 +35,10 @@ def main() -> int:
         from benchmarks.gpu.command import main as gpu
 
         return gpu(sys.argv[2:])
+    if sys.argv[1:2] == ["soak"]:
+        from benchmarks.soak.command import main as soak
+
+        return soak(sys.argv[2:])
     names = modules()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

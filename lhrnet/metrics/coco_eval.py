@@ -195,9 +195,11 @@ def _image_ids(truth: Truth, image_ids: Sequence[int] | None) -> list[int]:
         if key not in truth:
             raise ValueError(f"the truth has no {key!r}; it must be a COCO person-keypoints dataset")
     for annotation in truth["annotations"]:
-        missing = [key for key in ("image_id", "category_id", "bbox", "area") if key not in annotation]
-        if len(annotation.get("keypoints", ())) != 3 * K:
-            missing.append(f"{3 * K} keypoint numbers")
+        if not isinstance(annotation, Mapping):
+            raise ValueError(f"the truth's annotations hold {annotation!r:.60}; each must be an object")
+        missing = [key for key in ("image_id", "category_id") if key not in annotation]
+        numbers = {"bbox": ((4,), "bbox"), "area": ((), "area"), "keypoints": ((3 * K,), f"{3 * K} keypoint numbers")}
+        missing += [said for key, (shape, said) in numbers.items() if not _finite(annotation.get(key), shape)]
         if missing:
             name = f"annotation {annotation.get('id')} of image {annotation.get('image_id')}"
             raise ValueError(f"{name} has no {', '.join(missing)}; the truth must be a COCO person-keypoints dataset")

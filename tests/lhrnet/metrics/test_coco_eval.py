@@ -221,3 +221,16 @@ def test_scores_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         score(dataset(annotated()), []).ap = 1.0  # type: ignore[misc]
     assert isinstance(score(dataset(annotated()), []), Scores)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("area", {}), ("area", float("nan")), ("bbox", [1, 2, 3]), ("keypoints", 5), ("keypoints", ["1"] * 51)],
+)
+def test_a_truth_with_a_field_that_is_no_number_is_refused_and_named(key: str, value: Any) -> None:
+    person = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81.0, "keypoints": [1, 1, 2] * 17}
+    truth = {"images": [{"id": 1}], "annotations": [person]}
+    assert score(truth, [], [1]).ap == 0.0
+    for wrong in ({**truth, "annotations": [{**person, key: value}]}, {**truth, "annotations": [7]}):
+        with pytest.raises(ValueError, match=r"annotation 7 of image 1 has no|each must be an object"):
+            score(wrong, [], [1])

@@ -10,6 +10,7 @@ labelled, or nobody, so that whatever reads COCO meets them here too.
 import json
 import multiprocessing
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
+import psutil
 
 from lhrnet.coco import PERSON
 from lhrnet.skeleton import COCO
@@ -78,7 +80,7 @@ def write_coco(
     if folder.exists():
         raise FileExistsError(f"{folder} exists: remove it, or draw into another folder")
     partial_folder = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(partial_folder, ignore_errors=True)
+    _remove_halves_of_the_dead(folder)
     try:
         for split in SPLITS:
             (partial_folder / f"{split}2017").mkdir(parents=True)
@@ -103,6 +105,14 @@ def write_coco(
         shutil.rmtree(partial_folder, ignore_errors=True)
         raise
     return folder
+
+
+def _remove_halves_of_the_dead(folder: Path) -> None:
+    """What drawings of this folder left that were killed, and an earlier process of our own number."""
+    for half in folder.parent.glob(".*.part") if folder.parent.is_dir() else ():
+        found = re.fullmatch(rf"\.{re.escape(folder.name)}\.(\d+)\.part", half.name)
+        if found and (int(found[1]) == os.getpid() or not psutil.pid_exists(int(found[1]))):
+            shutil.rmtree(half, ignore_errors=True)
 
 
 def is_drawn(

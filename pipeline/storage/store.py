@@ -11,7 +11,6 @@ import io
 import os
 import re
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.storage import s3, web
+from pipeline.storage.aside import atomic
 
 CHUNK = 1 << 20
 TRIES = 3
@@ -176,29 +176,6 @@ def _write(url: str, data: BinaryIO) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as file:
         shutil.copyfileobj(data, file, CHUNK)
-
-
-class atomic:  # noqa: N801 - reads as a verb: `with atomic(path) as file`
-    """A file that takes its name when the block ends well, and leaves nothing when it does not."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> BinaryIO:
-        """Open a temporary file beside the path."""
-        descriptor, self.temporary = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-        self.file = os.fdopen(descriptor, "wb")
-        return self.file
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Give the file its name, or remove it."""
-        try:
-            self.file.close()
-            if kind is None:
-                os.chmod(self.temporary, 0o644)
-                os.replace(self.temporary, self.path)
-        finally:
-            Path(self.temporary).unlink(missing_ok=True)
 
 
 def size(url: str) -> int | None:

@@ -82,6 +82,11 @@ def test_a_lost_answer_and_a_flipped_bit_have_been_written_and_a_dropped_one_has
         assert ask(proxy)[1] == kept
 
 
+def _for_ever() -> str:
+    time.sleep(60)
+    return ""
+
+
 def _says(error: BaseException | None) -> str:
     def read(_: object) -> str:
         if error is not None:
@@ -96,7 +101,7 @@ def test_a_reader_may_refuse_and_may_not_crash_hang_or_take_all_memory(monkeypat
     for wrong in (KeyError("x"), MemoryError(), RecursionError(), OverflowError()):
         assert type(wrong).__name__ in _says(wrong)
     monkeypatch.setattr(fuzz, "SLOW_S", 1)
-    assert "takes over 1 s" in handled(Reader("it", lambda draw: None, lambda _: str(time.sleep(60))), None)
+    assert "takes over 1 s" in handled(Reader("it", lambda draw: None, lambda _: _for_ever()), None)
 
 
 def test_one_seed_makes_the_same_inputs_and_leaves_the_original_alone() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,15 @@ def test_an_existing_folder_and_impossible_counts_are_refused(tmp_path: Path) ->
     with pytest.raises(ValueError, match="'dog' is unknown"):
         write_coco(tmp_path / "new", train=1, val=1, config=SMALL, skeleton="dog", workers=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_drawings_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    living, dead, other = (
+        tmp_path / f".{name}.{pid}.part" for name, pid in (("coco", 1), ("coco", ended.pid), ("other", ended.pid))
+    )
+    for half in (living, dead, other):
+        half.mkdir()
+    write_coco(tmp_path / "coco", train=1, val=0, seed=1, config=SceneConfig(size=64), workers=1)
+    assert (living.is_dir(), dead.is_dir(), other.is_dir()) == (True, False, True)

@@ -1,6 +1,8 @@
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -241,3 +243,27 @@ def test_a_missing_bucket_says_so(s3: str) -> None:
 def test_a_whole_bucket_is_never_deleted() -> None:
     with pytest.raises(ValueError, match="whole bucket"):
         store.delete("s3://bucket")
+
+
+def test_what_a_killed_process_left_goes_when_the_next_one_writes_there(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from pipeline.storage.store import atomic\n"
+        "for name in sys.argv[1:]: atomic(Path(name)).__enter__().write(b'half')\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    names = [str(tmp_path / name) for name in ("a.json", "a[1].json", "b.json")]
+    killed = subprocess.run(
+        [sys.executable, "-c", script, *names],
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    assert killed.returncode == -9
+    assert len(list(tmp_path.iterdir())) == 3
+    with store.atomic(tmp_path / "a.json") as living:
+        for name in names[:2]:
+            store.write_bytes(name, b"whole")
+        left = sorted(path.name for path in tmp_path.iterdir())
+        assert left[-2:] == ["a.json", "a[1].json"]
+        assert [name.split(".")[1] for name in left[:-2]] == ["a", "b"], "that of a living process, and b's"
+        living.write(b"later")
+    assert (tmp_path / "a.json").read_bytes() == b"later"

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.storage import s3, web
-from pipeline.storage.aside import atomic
+from pipeline.storage.aside import atomic as atomic  # part of this module, for its callers
 
 CHUNK = 1 << 20
 TRIES = 3

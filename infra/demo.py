@@ -67,7 +67,7 @@ def demo(
         JobError: if a step fails.
     """
     began = time.monotonic()
-    console.print(f"starting object store, MLflow and Ray in {folder}")
+    console.print(f"starting object store, MLflow and Ray in {folder}", soft_wrap=True, highlight=False)
     stack = Stack(folder).start(guarded=not keep)
     try:
         runs = Runs(folder / "runs.json")
@@ -87,7 +87,8 @@ def demo(
                 console.print(line, soft_wrap=True, highlight=False, markup=False)
         console.print(f"{(time.monotonic() - began) / 60:.1f} minutes in all")
         if keep:
-            console.print("the servers go on; end them with: python -m infra.stack stop --dir " + str(folder))
+            end = f"python -m infra.stack stop --dir {folder}"
+            console.print(f"the servers go on; end them with: {end}", soft_wrap=True, highlight=False)
     finally:
         if not keep:
             stack.stop(patience_s=3)

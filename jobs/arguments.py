@@ -45,13 +45,14 @@ def read_config(config_file: str | None, overrides: Sequence[str], urls: Sequenc
         FileNotFoundError, ValueError: as `load` of a config or of a checkpoint.
     """
     from pipeline.checkpoints import checkpoint
+    from pipeline.checkpoints.trained_network import is_registered, load_checkpoint
     from pipeline.config.tree import load, override, parse
 
     if config_file is not None:
         return load(config_file, overrides)
     if not urls:
         raise typer.BadParameter("give -c FILE, or a checkpoint, whose own config is taken", param_hint="--config")
-    stored = checkpoint.read_config(urls[0])
+    stored = load_checkpoint(urls[0]).config if is_registered(urls[0]) else checkpoint.read_config(urls[0])
     try:
         return parse(override(stored, overrides))
     except ValueError as error:
@@ -66,8 +67,8 @@ def read_models(
     Raises:
         typer.BadParameter, FileNotFoundError, ValueError: as `split_arguments` and `read_config`.
     """
-    from pipeline.checkpoints import checkpoint
+    from pipeline.checkpoints.trained_network import load_checkpoint
 
     urls, overrides = split_arguments(arguments, max_checkpoints=max_checkpoints)
     config = read_config(config_file, overrides, urls)
-    return config, [checkpoint.load(url) for url in urls or [config.run_url]]
+    return config, [load_checkpoint(url) for url in urls or [config.run_url]]

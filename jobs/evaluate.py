@@ -12,7 +12,8 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="[CHECKPOINT] [KEY=VALUE]...",
-            help="URL of a checkpoint or of a run's folder (left out: the best of the config's run); settings such as "
+            help="URL of a checkpoint or of a run's folder, or models:/NAME@champion (left out: the best of the "
+            "config's run); settings such as "
             "evaluate.workers=4.",
         ),
     ] = None,

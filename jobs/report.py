@@ -12,8 +12,8 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="[CHECKPOINT] [OTHER] [KEY=VALUE]...",
-            help="URLs of checkpoints or of runs' folders (left out: the best of the config's run); settings such as "
-            "evaluate.protocol=flip.",
+            help="URLs of checkpoints or of runs' folders, or models:/NAME@champion (left out: the best of the "
+            "config's run); settings such as evaluate.protocol=flip.",
         ),
     ] = None,
     config_file: OwnConfigFile = None,

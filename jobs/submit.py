@@ -15,8 +15,8 @@ def submit(
         list[str] | None,
         typer.Argument(
             metavar="[CHECKPOINT] [KEY=VALUE]...",
-            help="URL of a checkpoint or of a run's folder (left out: the best of the config's run); settings such as "
-            "evaluate.protocol=flip.",
+            help="URL of a checkpoint or of a run's folder, or models:/NAME@champion (left out: the best of the "
+            "config's run); settings such as evaluate.protocol=flip.",
         ),
     ] = None,
     config_file: OwnConfigFile = None,

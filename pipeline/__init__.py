@@ -3,11 +3,15 @@
 `ROOMS` says who may import whom. `tests/test_layout.py` holds the code to it, docs/architecture.md draws it.
 """
 
+import os
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
 import lhrnet  # noqa: F401 - tells OpenCV how large an image may be, before anything here imports it
+
+# a bar of MLflow's own for every folder that it fetches: there is a progress line already
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "storage": (),
@@ -22,7 +26,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "serving": ("storage", "tracking", "cluster", "checkpoints", "data"),
     "config": ("storage", "checkpoints", "data", "training", "evaluation", "tracking"),
     "runs": ("storage", "tracking", "cluster", "checkpoints", "data", "training", "evaluation", "config"),
-    "release": ("storage", "tracking", "cluster", "checkpoints", "data", "evaluation", "config", "runs"),
+    "release": ("storage", "tracking", "checkpoints", "data", "evaluation", "config"),
     "search": ("storage", "tracking", "cluster", "checkpoints", "data", "training", "evaluation", "config", "runs"),
 }
 """Each package of `pipeline`, and the packages that it may import, from the bottom of the house to its top.

@@ -35,10 +35,9 @@ for name in $always; do
   [ "$(printenv "$name" || true)" ] || refuse "$name is not set"
 done
 
+# what is secret goes by pipes between the shell's own printf and kubectl: a command's words are shown to every user
 secret() {
-  namespace="$1" name="$2"
-  shift 2
-  kubectl create secret generic "$name" --namespace "$namespace" --dry-run=client --output yaml "$@"
+  kubectl create secret generic "$2" --namespace "$1" --dry-run=client --output yaml --from-env-file=/dev/stdin
   echo ---
 }
 
@@ -48,26 +47,23 @@ json() { printf '%s' "$1" | sed 's/[\\"]/\\&/g'; }
 # its own STS would be asked at the storage's endpoint
 s3() {
   if [ "${S3_ROLE_ARN:-}" ]; then
-    secret "$1" "$2" --from-literal=AWS_ROLE_ARN="$S3_ROLE_ARN" \
-      --from-literal=AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/secrets/lhrnet/token \
-      --from-literal=AWS_ENDPOINT_URL_STS=https://sts.amazonaws.com
+    printf '%s\n' "AWS_ROLE_ARN=$S3_ROLE_ARN" AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/secrets/lhrnet/token \
+      AWS_ENDPOINT_URL_STS=https://sts.amazonaws.com
   else
-    secret "$1" "$2" --from-literal=AWS_ACCESS_KEY_ID="$S3_ACCESS_KEY_ID" \
-      --from-literal=AWS_SECRET_ACCESS_KEY="$S3_SECRET_ACCESS_KEY"
+    printf '%s\n' "AWS_ACCESS_KEY_ID=$S3_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY=$S3_SECRET_ACCESS_KEY"
   fi
 }
 
-s3 lhrnet lhrnet-s3
-secret lhrnet lhrnet-mlflow --from-literal=MLFLOW_TRACKING_USERNAME="$MLFLOW_USER" \
-  --from-literal=MLFLOW_TRACKING_PASSWORD="$MLFLOW_PASSWORD"
-secret lhrnet lhrnet-ray --from-literal=auth_token="$RAY_TOKEN"
-secret mlflow mlflow-postgres --from-literal=username="$POSTGRES_USER" --from-literal=password="$POSTGRES_PASSWORD"
-s3 mlflow mlflow-s3
-secret mlflow mlflow-auth --from-literal=MLFLOW_AUTH_ADMIN_USERNAME="$MLFLOW_USER" \
-  --from-literal=MLFLOW_AUTH_ADMIN_PASSWORD="$MLFLOW_PASSWORD" \
-  --from-literal=MLFLOW_FLASK_SERVER_SECRET_KEY="$MLFLOW_SESSION_KEY"
+s3 | secret lhrnet lhrnet-s3
+printf '%s\n' "MLFLOW_TRACKING_USERNAME=$MLFLOW_USER" "MLFLOW_TRACKING_PASSWORD=$MLFLOW_PASSWORD" |
+  secret lhrnet lhrnet-mlflow
+printf '%s\n' "auth_token=$RAY_TOKEN" | secret lhrnet lhrnet-ray
+printf '%s\n' "username=$POSTGRES_USER" "password=$POSTGRES_PASSWORD" | secret mlflow mlflow-postgres
+s3 | secret mlflow mlflow-s3
+printf '%s\n' "MLFLOW_AUTH_ADMIN_USERNAME=$MLFLOW_USER" "MLFLOW_AUTH_ADMIN_PASSWORD=$MLFLOW_PASSWORD" \
+  "MLFLOW_FLASK_SERVER_SECRET_KEY=$MLFLOW_SESSION_KEY" | secret mlflow mlflow-auth
 if [ "${WITH_OBJECT_STORE:-}" ]; then
-  secret object-store object-store-s3 --from-literal=s3.json="{\"identities\": [{\"name\": \"lhrnet\", \"credentials\": \
+  printf '%s\n' "s3.json={\"identities\": [{\"name\": \"lhrnet\", \"credentials\": \
 [{\"accessKey\": \"$(json "$S3_ACCESS_KEY_ID")\", \"secretKey\": \"$(json "$S3_SECRET_ACCESS_KEY")\"}], \
-\"actions\": [\"Admin\", \"Read\", \"Write\", \"List\", \"Tagging\"]}]}"
+\"actions\": [\"Admin\", \"Read\", \"Write\", \"List\", \"Tagging\"]}]}" | secret object-store object-store-s3
 fi

@@ -4,6 +4,8 @@ import os
 import socket
 import time
 
+from pipeline.storage.address import refuse_user
+
 PATIENCE_SECONDS = 20.0
 """Time in which a cluster that is being started has to answer. Ray itself would ask for a quarter of an hour."""
 
@@ -18,7 +20,8 @@ def connect_to_ray(*, otherwise: str, start: bool = True, client: bool = False, 
         logs: whether what workers print is printed here too.
 
     Raises:
-        ValueError: RAY_ADDRESS is a job server's, which takes submissions only, or a Ray Client's that does not do.
+        ValueError: RAY_ADDRESS carries a password, is a job server's, which takes submissions only, or a Ray Client's
+            that does not do.
         ConnectionError: nobody answers there, or none is named where none is started.
     """
     import ray
@@ -26,6 +29,7 @@ def connect_to_ray(*, otherwise: str, start: bool = True, client: bool = False, 
     if ray.is_initialized():
         return
     address = os.environ.get("RAY_ADDRESS", "")
+    refuse_user("RAY_ADDRESS", address, "set RAY_AUTH_TOKEN where the cluster asks for a token")
     if address.startswith("http"):
         raise ValueError(
             f"RAY_ADDRESS is a job server's ({address}): submit the job by `ray job submit --working-dir . -- lhrnet "

@@ -9,6 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -27,6 +28,7 @@ from pipeline.data.augment import AugmentConfig
 from pipeline.data.stream import StreamConfig
 from pipeline.evaluation.gate import GateConfig
 from pipeline.evaluation.worker import EvaluateConfig
+from pipeline.storage.address import refuse_user
 from pipeline.storage.safe_yaml import read_yaml
 from pipeline.tracking.config import TrackingConfig
 from pipeline.training.optimiser import OptimConfig
@@ -93,6 +95,14 @@ class Config(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        for key, value in self.flat().items():
+            for address in value if isinstance(value, list) else [value]:
+                if isinstance(address, str):
+                    refuse_user(f"config key {key}", address, "set it in the environment")
+        return self
+
     def tree(self) -> dict[str, Any]:
         """The resolved tree as plain values, fit for JSON and YAML; `parse(config.tree())` gives the config back."""
         return self.model_dump(mode="json")
@@ -147,10 +157,21 @@ def override(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
                 raise ValueError(f"override {item!r}: {parent} is a value ({below!r}), not a section")
             node = below
         try:
-            node[last] = read_yaml(text)
+            node[last] = _value(key.strip(), text)
         except yaml.YAMLError as error:
             raise ValueError(f"override {item!r}: the value is not YAML: {' '.join(str(error).split())}") from error
     return result
+
+
+def _value(key: str, text: str) -> Any:
+    """A setting's value as it is typed: a text as it stands, although YAML would take 007, on or a date for others."""
+    kind = _leaf_kinds().get(key)
+    texts = get_args(kind) if get_origin(kind) is Literal else ()
+    if kind is str or (texts and all(isinstance(allowed, str) for allowed in texts)):
+        text = text.strip()
+        found = read_yaml(text) if text[:1] in ("'", '"') else text
+        return found if isinstance(found, str) else text
+    return read_yaml(text)
 
 
 def parse(tree: Mapping[str, Any]) -> Config:
@@ -183,6 +204,8 @@ def _explain(fault: dict[str, Any]) -> str:
         return f"config key {key} is unknown (value {value!r}): {hint}"
     if kind in ("missing", "missing_argument"):
         return f"config key {key} is required: set it in the file or as {key}=..."
+    if kind == "string_type":
+        return f"config key {key}: got {value!r}, which is no text to YAML; write it in quotes"
     message = str(fault["msg"]).removeprefix("Value error, ")
     if kind == "value_error":
         if not path:  # of several sections together: the message names the keys
@@ -196,23 +219,29 @@ def _explain(fault: dict[str, Any]) -> str:
 
 def known_keys() -> set[str]:
     """Every key of the tree in dotted form, leaves only."""
-    keys: set[str] = set()
+    return set(_leaf_kinds())
+
+
+@cache
+def _leaf_kinds() -> dict[str, Any]:
+    """The type of every key."""
+    kinds: dict[str, Any] = {}
     for name, field in Config.model_fields.items():
-        keys |= _keys_of(name, field.annotation)
-    return keys
+        kinds |= _kinds_below(name, field.annotation)
+    return kinds
 
 
-def _keys_of(prefix: str, kind: Any) -> set[str]:
+def _kinds_below(prefix: str, kind: Any) -> dict[str, Any]:
+    kinds: dict[str, Any] = {}
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = get_type_hints(kind)
-        return set().union(
-            *(_keys_of(f"{prefix}.{field.name}", hints[field.name]) for field in dataclasses.fields(kind))
-        )
-    if get_origin(kind) not in (None, Literal, tuple, list, dict):
-        nested = [part for part in get_args(kind) if dataclasses.is_dataclass(part)]
-        if nested:
-            return set().union(*(_keys_of(prefix, part) for part in nested))
-    return {prefix}
+        for field in dataclasses.fields(kind):
+            kinds |= _kinds_below(f"{prefix}.{field.name}", hints[field.name])
+    elif get_origin(kind) not in (None, Literal, tuple, list, dict):
+        for part in get_args(kind):
+            if dataclasses.is_dataclass(part):
+                kinds |= _kinds_below(prefix, part)
+    return kinds or {prefix: kind}
 
 
 def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:

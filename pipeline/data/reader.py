@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 from lhrnet.coco import K
 from pipeline.data.index import Shard
 from pipeline.storage import store
-from pipeline.storage.cache import NodeCache, is_full
+from pipeline.storage.atomic import named_errors
+from pipeline.storage.cache import NodeCache, is_full, is_of_the_disk
 
 log = logging.getLogger(__name__)
 _warned: dict[str, object] = {}
@@ -47,7 +48,7 @@ def open_shard(folder: str, shard: Shard, cache: NodeCache | None = None, *, in_
     Args:
         folder: the split's folder.
         shard: from its index.
-        cache: keeps remote shards on this node; not used while its disk is full.
+        cache: keeps remote shards on this node; not used where its disk is full or cannot be written.
         in_memory: without a cache, hold a remote shard in memory instead of in an unnamed temporary file.
 
     Raises:
@@ -72,7 +73,8 @@ def open_shard(folder: str, shard: Shard, cache: NodeCache | None = None, *, in_
     else:
         file = io.BytesIO() if in_memory else tempfile.TemporaryFile()  # noqa: SIM115 - handed to the caller
         try:
-            store.fetch(url, file, sha256=shard.sha256, size=shard.bytes)
+            with named_errors(f"a temporary file in {tempfile.gettempdir()} (TMPDIR)"):
+                store.fetch(url, file, sha256=shard.sha256, size=shard.bytes)
         except BaseException:
             file.close()
             raise
@@ -81,21 +83,22 @@ def open_shard(folder: str, shard: Shard, cache: NodeCache | None = None, *, in_
 
 
 def _from_cache(cache: NodeCache, url: str, shard: Shard) -> BinaryIO | None:
-    """A shard from the cache; None where its disk is full, which must not end a run."""
+    """A shard from the cache; None where its disk is full or cannot be written, which must not end a run."""
     try:
         return cache.open(url, sha256=shard.sha256, size=shard.bytes)
     except OSError as error:
-        if not is_full(error):
+        if not is_of_the_disk(error):
             raise
-        _warn_of_full_disk(str(cache.folder))
+        _warn_of_disk(str(cache.folder), error)
         return None
 
 
-def _warn_of_full_disk(folder: str) -> None:
+def _warn_of_disk(folder: str, error: OSError) -> None:
     me = object()
     if _warned.setdefault(folder, me) is not me:  # atomic: several threads find the same disk full at once
         return
-    log.warning("the disk of the cache %s is full: shards are read without it; make room or set stream.cache", folder)
+    why = "is full" if is_full(error) else f"cannot be used ({error})"
+    log.warning("the disk of the cache %s %s: shards are read without it; make room or set stream.cache", folder, why)
 
 
 def read_shard(file: BinaryIO, url: str, image_ids: tuple[int, ...]) -> Iterator[RawSample]:

@@ -15,6 +15,7 @@ from pipeline.data.augment import AugmentConfig, TrainingSample, prepare
 from pipeline.data.index import Images, read_index
 from pipeline.data.reader import RawSample
 from pipeline.data.samples import read_raw_images
+from pipeline.storage import store
 
 
 def draw_samples(
@@ -60,7 +61,8 @@ def draw_samples(
             key=key,
         )
         written.append(out / f"{raw.image_id:012d}.png")
-        written[-1].write_bytes(cv2.imencode(".png", cv2.cvtColor(draw_sample(ready), cv2.COLOR_RGB2BGR))[1].tobytes())
+        png = cv2.imencode(".png", cv2.cvtColor(draw_sample(ready), cv2.COLOR_RGB2BGR))[1]
+        store.write_bytes(str(written[-1]), png.tobytes())
     return written
 
 

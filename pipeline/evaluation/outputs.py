@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 from lhrnet.draw import MIN_SCORE, contact_sheet, draw_people
 from lhrnet.person import Person
@@ -63,9 +64,18 @@ def protocol_label(config: EvaluateConfig, checkpoint: Checkpoint) -> str:
     return config.protocol if own else f"{config.protocol}-{config.size}"
 
 
+def data_label(data: Mapping[str, Any]) -> str:
+    """A split's name in folders and metrics, e.g. `val2017-1f0c92ab`: two data sets may have one split name.
+
+    Args:
+        data: from `describe_data`. The digest is the beginning of the index's sha256, so the same shards have the same.
+    """
+    return f"{data['split']}-{data['index_sha256'][:8]}"
+
+
 def metrics_by_name(evaluation: Evaluation, label: str) -> dict[str, float]:
-    """Figures by the names they have in MLflow, e.g. `val2017/plain/ap`."""
-    prefix = f"{evaluation.data['split']}/{label}"
+    """Figures by the names they have in MLflow, e.g. `val2017-1f0c92ab/plain/ap`."""
+    prefix = f"{data_label(evaluation.data)}/{label}"
     latency = evaluation.predictions.latency
     named = {**evaluation.scores.as_dict(), "network_ms": latency.network_ms, "decode_ms": latency.decode_ms}
     return {f"{prefix}/{name}": value for name, value in named.items()}

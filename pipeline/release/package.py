@@ -9,11 +9,13 @@ manifest.json                                size and sha256 of each of these
 """
 
 import hashlib
+import io
 import json
 import logging
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +23,7 @@ import lhrnet
 from pipeline.checkpoints.checkpoint import MANIFEST, Checkpoint
 from pipeline.checkpoints.package_files import ARTIFACTS, entry, files, read, verify
 from pipeline.release import pyfunc
+from pipeline.storage.atomic import named_errors
 
 __all__ = ["read", "verify", "write"]
 NEEDS = ("torch", "numpy", "scipy", "opencv-python-headless")
@@ -39,20 +42,25 @@ def write(folder: Path, checkpoint: Checkpoint, *, size: int, protocol: str, min
 
     Returns:
         sha256 of the manifest, which names this content and no other.
+
+    Raises:
+        OSError: the disk does not take it; names the folder.
     """
+    served = {"model": dict(checkpoint.config["model"]), "size": size, "protocol": protocol, "min_score": min_score}
+    with named_errors(f"{folder} (TMPDIR)"):
+        return _write(folder, checkpoint, served, card)
+
+
+def _write(folder: Path, checkpoint: Checkpoint, served: dict[str, Any], card: str) -> str:
     import mlflow.pyfunc
 
     staging = folder.with_name(f".{folder.name}.parts")
     staging.mkdir(parents=True)
     try:
-        torch.save(dict(checkpoint.weights), staging / "weights.pt")
-        settings = {
-            "model": dict(checkpoint.config["model"]),
-            "size": size,
-            "protocol": protocol,
-            "min_score": min_score,
-        }
-        (staging / "served.json").write_text(json.dumps(settings, indent=1))
+        weights = io.BytesIO()  # torch's own writer reports a full disk as an error of its archive
+        torch.save(dict(checkpoint.weights), weights)
+        (staging / "weights.pt").write_bytes(weights.getvalue())
+        (staging / "served.json").write_text(json.dumps(served, indent=1))
         code = staging / "lhrnet"
         shutil.copytree(Path(lhrnet.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
         logging.getLogger("mlflow").setLevel(logging.ERROR)

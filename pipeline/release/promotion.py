@@ -19,13 +19,15 @@ from pipeline.config.tree import Config
 from pipeline.data.index import ShardIndex, read_index
 from pipeline.evaluation.evaluate import Evaluation, evaluate
 from pipeline.evaluation.gate import Decision, decide, to_markdown
+from pipeline.evaluation.outputs import data_label
 from pipeline.evaluation.worker import EvaluateConfig
 from pipeline.release import model_card, package
-from pipeline.release.registry import AliasMove, Registry, Version
-from pipeline.runs.driver import revision
+from pipeline.release.registry import AliasMove, OvertakenError, Registry, Version
+from pipeline.storage.atomic import named_errors
 from pipeline.tracking.client import download_artifacts
 from pipeline.tracking.mlflow_run import connect
 from pipeline.tracking.progress import Progress
+from pipeline.tracking.provenance import revision
 from pipeline.tracking.record import RunRecord
 
 log = logging.getLogger(__name__)
@@ -110,7 +112,7 @@ def promote(
                 version.number, expected=champion.number if champion else None, reason=decision.reason
             )
         except (RuntimeError, ConnectionError) as error:
-            _correct(registry, version.number, "overtaken" if isinstance(error, RuntimeError) else "not moved")
+            _correct(registry, version.number, "overtaken" if isinstance(error, OvertakenError) else "not moved")
             raise
     return PromotionResult(decision=decision, version=version.number, move=move, page=record.page)
 
@@ -197,7 +199,7 @@ def _download(registry: Registry, version: Version) -> Checkpoint:
     """A version's model, verified by the manifest it was registered with."""
     name = f"version {version.number} of {registry.model}"
     folder = version.source.removeprefix(f"runs:/{version.run_id}/")
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, named_errors(f"{place} (TMPDIR)"):
         path = download_artifacts(registry.mlflow, version.run_id, folder, place)
         return package.read(path, sha256=version.tags.get("manifest_sha256", ""), name=name)
 
@@ -278,7 +280,7 @@ def _store(decision: Decision, version: Version, new: _Scored, record: RunRecord
         "decision.json": json.dumps(decision.as_dict(), indent=1).encode(),
         "decision.md": to_markdown(decision).encode(),
     }
-    folder = f"gate/version-{version.number}"
+    folder = f"gate/version-{version.number}/{data_label(new.evaluation.data)}"
     record.artifacts(folder, content)
     word = "accepted" if decision.accepted else "refused"
     tags = {"decision": word, "decision_reason": decision.reason, "decision_files": f"runs:/{version.run_id}/{folder}"}

@@ -56,6 +56,10 @@ class AliasMove:
     reason: str
 
 
+class OvertakenError(RuntimeError):
+    """Another version became champion after the two were compared."""
+
+
 class Registry:
     """The versions of one registered model.
 
@@ -130,12 +134,13 @@ class Registry:
             reason: for the record.
 
         Raises:
-            RuntimeError: another move is under way, or another champion was made meanwhile.
+            OvertakenError: another champion was made meanwhile.
+            RuntimeError: another move is under way.
         """
         with self._errors(), claim(self.mlflow, self.model) as still_mine:
             champion = self._aliases().get("champion")
             if champion != expected:
-                raise RuntimeError(
+                raise OvertakenError(
                     f"version {number} was compared with {_called(expected)}, but {_called(champion)} is the champion "
                     "by now: somebody else promoted meanwhile. Nothing was moved; promote again to compare with it"
                 )

@@ -20,6 +20,7 @@ from pathlib import Path
 from pipeline.config.tree import Config
 from pipeline.data.index import read_index
 from pipeline.storage import store
+from pipeline.storage.address import refuse_user, shown
 from pipeline.tracking.client import TrackingError, probe
 
 CLOCK_SECONDS = 60.0
@@ -181,7 +182,11 @@ def _mlflow(uri: str, where: str) -> Finding:
         return Finding(check="mlflow", where=where, ok=False, says=says, mend=mend)
 
     if not uri.startswith("http"):
-        return failed(f"MLFLOW_TRACKING_URI is {uri}", "set it to http://host:port, or tracking.enabled=false")
+        return failed(f"MLFLOW_TRACKING_URI is {shown(uri)}", "set it to http://host:port, or tracking.enabled=false")
+    try:
+        refuse_user("MLFLOW_TRACKING_URI", uri, "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
+    except ValueError as error:
+        return failed("its address carries a user or a password", str(error))
     try:
         probe(uri)
     except TrackingError as error:
@@ -194,7 +199,7 @@ def _mlflow(uri: str, where: str) -> Finding:
 def _clock(needs: Needs, where: str) -> Finding:
     """Compare this machine's clock with that of the object store or of MLflow, whichever says what time it is."""
     for address in filter(None, (os.environ.get("AWS_ENDPOINT_URL"), needs.mlflow)):
-        said = _date_of(address)
+        said = _date_of(address) if shown(address) == address else None
         if said is not None:
             off = abs(time.time() - said)
             mend = "" if off <= CLOCK_SECONDS else "synchronise the node's clock (chrony, systemd-timesyncd)"

@@ -1,11 +1,5 @@
 """A run seen from its driver: checked, leased and tracked before the work, summed up after it."""
 
-import hashlib
-import importlib.metadata
-import json
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,9 +18,8 @@ from pipeline.runs.loop import Outcome
 from pipeline.storage import store
 from pipeline.tracking import mlflow_run
 from pipeline.tracking.mlflow_run import TrackedRun
+from pipeline.tracking.provenance import provenance
 from pipeline.training.stepper import freeze
-
-PACKAGES = ("torch", "ray", "mlflow", "webdataset", "numpy", "opencv-python-headless", "pycocotools")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,33 +177,3 @@ def summary(run: Opened, outcome: Outcome, *, workers: int) -> Summary:
         mlflow=run.tracked.page if run.tracked else "",
         storage=run.config.run_url,
     )
-
-
-def provenance(index: bytes) -> dict[str, str]:
-    """What the run was made of: code, packages, data, machine."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "git_revision": revision(),
-        "packages": json.dumps(versions),
-        "data_index_sha256": hashlib.sha256(index).hexdigest(),
-        "driver": f"{platform.node()}, {platform.platform()}, Python {platform.python_version()}",
-    }
-
-
-def revision() -> str:
-    """The code's git revision: LHRNET_REVISION where an image was built with it, else git's word, else `unknown`."""
-    if "LHRNET_REVISION" in os.environ:
-        return os.environ["LHRNET_REVISION"]
-    try:
-        command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
-        found = subprocess.run(
-            command, cwd=os.path.dirname(__file__), capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return found.stdout.strip() or "unknown"

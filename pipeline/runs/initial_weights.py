@@ -8,6 +8,7 @@ import torch
 from lhrnet.network import PoseNetwork, load_backbone
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.tensor_file import read_tensors
+from pipeline.checkpoints.trained_network import load_checkpoint
 from pipeline.storage import store
 from pipeline.training.step_plan import TrainConfig
 
@@ -23,7 +24,7 @@ def start_from(network: PoseNetwork, train: TrainConfig) -> None:
         PermissionError, ConnectionError: the store cannot be read.
     """
     if train.init_from:
-        origin = checkpoint.load(train.init_from)
+        origin = load_checkpoint(train.init_from)
         checkpoint.load_weights(network, origin.weights, origin.url)
     elif train.backbone_from:
         try:

@@ -95,8 +95,8 @@ def evaluate(config: Config, checkpoint: Checkpoint, *, out: str | None = None) 
     index = read_index(config.data.val)
     found = _evaluated(config, checkpoint, index, f"{index.split} ({config.evaluate.protocol})")
     label = outputs.protocol_label(config.evaluate, checkpoint)
-    folder = f"evaluation/{index.split}-{label}"
-    out = out or store.join(outputs.run_folder(checkpoint, config.run_url), folder, f"step-{checkpoint.step:08d}")
+    folder = f"evaluation/{outputs.data_label(found.data)}-{label}/step-{checkpoint.step:08d}"
+    out = out or store.join(outputs.run_folder(checkpoint, config.run_url), folder)
     content = outputs.evaluation_files(found)
     outputs.write_files(out, content)
     if record:
@@ -129,7 +129,8 @@ def report(
         runs.append(gather(name, _evaluated(config, checkpoint, index, name), checkpoint, pictures=pictures))
     content = report_files(runs)
     against = "".join(f"-against-{_run_name(other)}-step-{other.step:08d}" for other in checkpoints[1:])
-    folder = f"report/{index.split}-{outputs.protocol_label(config.evaluate, first)}-step-{first.step:08d}{against}"
+    label = f"{outputs.data_label(runs[0].evaluation.data)}-{outputs.protocol_label(config.evaluate, first)}"
+    folder = f"report/{label}-step-{first.step:08d}{against}"
     out = out or store.join(outputs.run_folder(first, config.run_url), folder)
     outputs.write_files(out, content)
     remove_stale(out, content)
@@ -177,13 +178,16 @@ def submit(
     with Progress(index.images, f"submit {index.split} ({config.evaluate.protocol})") as progress:
         found = predict_split(checkpoint, url, index, config.evaluate, progress=progress.advance)
     blob = submission.pack(found.detections, split=split, name=name, image_ids=frozenset(index.image_ids))
-    place = store.join(out or store.join(outputs.run_folder(checkpoint, config.run_url), "submissions"), file)
+    data = describe_data(url, index)
+    label = f"{outputs.data_label(data)}-{outputs.protocol_label(config.evaluate, checkpoint)}"
+    folder = f"submissions/{label}-step-{checkpoint.step:08d}"
+    place = store.join(out or store.join(outputs.run_folder(checkpoint, config.run_url), folder), file)
     store.write_bytes(place, blob)
     result = SubmissionResult(
         file=place,
         bytes=len(blob),
         people=len(found.detections),
-        data=describe_data(url, index),
+        data=data,
         protocol=describe_protocol(config.evaluate, checkpoint),
         checkpoint=checkpoint.url,
         checkpoint_sha256=checkpoint.sha256,
@@ -193,7 +197,7 @@ def submit(
     if record:
         result = replace(result, run=record.page, version=version)
         about = json.dumps(result.as_dict(), indent=1).encode()
-        record.artifacts("submissions", {file: blob, file.removesuffix(".zip") + ".about.json": about})
+        record.artifacts(folder, {file: blob, file.removesuffix(".zip") + ".about.json": about})
     return result
 
 

@@ -99,7 +99,7 @@ def write_coco(
                 on_drawn(stop - start)
         for split in SPLITS:
             text = json.dumps(_document(split, drawn[split], seed, config, skeleton), separators=(",", ":"))
-            _annotations(partial_folder, split).write_text(text)
+            _write(_annotations(partial_folder, split), text.encode())
         partial_folder.rename(folder)
     except BaseException:
         shutil.rmtree(partial_folder, ignore_errors=True)
@@ -174,7 +174,7 @@ def _draw_chunk(
         written, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, config.quality])
         if not written:
             raise RuntimeError(f"OpenCV could not encode {name} as JPEG")
-        (folder / f"{split}2017" / name).write_bytes(data.tobytes())
+        _write(folder / f"{split}2017" / name, data.tobytes())
         h, w = picture.shape[:2]
         drawn.append(({"id": identity, "file_name": name, "width": w, "height": h, "license": 1}, annotations))
     return drawn
@@ -183,6 +183,14 @@ def _draw_chunk(
 def _category(skeleton: str) -> dict[str, Any]:
     entry = category_of(subject_of(skeleton).skeleton, PERSON)
     return {"id": entry["id"], "name": entry["name"], "supercategory": entry["name"], **entry}
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:  # that of a full disk comes without a name
+        error.filename = str(path)
+        raise
 
 
 def _info(split: str, seed: int, config: SceneConfig) -> dict[str, Any]:

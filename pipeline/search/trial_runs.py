@@ -11,13 +11,13 @@ from pipeline.config.search_space import CEM_KEY, R
 from pipeline.config.tree import Config
 from pipeline.data.index import index_bytes, read_index
 from pipeline.evaluation.evaluate import scored_profile
-from pipeline.runs.driver import provenance
 from pipeline.search.record import TrialRecord
 from pipeline.search.trial import record_config, search_url, trials_url
 from pipeline.storage import store
 from pipeline.tracking import mlflow_run
 from pipeline.tracking.client import MlflowClient, TrackingError
 from pipeline.tracking.mlflow_run import Status, TrackedRun
+from pipeline.tracking.provenance import provenance
 from pipeline.tracking.record import RunRecord
 
 log = logging.getLogger(__name__)

@@ -140,7 +140,7 @@ class OnnxNetwork(PixelNetwork):
 
 def is_onnx(url: str) -> bool:
     """Whether an address names an exported network rather than a checkpoint."""
-    return url.lower().endswith(".onnx")
+    return store.last_name(url).lower().endswith(".onnx")
 
 
 def describe(

@@ -24,6 +24,7 @@ from pipeline.serving.export import need_onnx, with_card
 from pipeline.serving.onnx_network import OnnxNetwork
 from pipeline.serving.sources import image_files
 from pipeline.storage import store
+from pipeline.storage.atomic import named_errors
 
 Image = NDArray[np.uint8]
 
@@ -77,7 +78,7 @@ def quantise(
     level = root.level
     root.setLevel(logging.ERROR)  # onnxruntime warns that a step is missing which was done
     try:
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory() as name, named_errors(f"{name} (TMPDIR)"):
             folder = Path(name)
             (folder / "given.onnx").write_bytes(content)
             quant_pre_process(str(folder / "given.onnx"), str(folder / "ready.onnx"), skip_symbolic_shape=True)

@@ -1,7 +1,7 @@
 """Drawn frames to one MPEG-4 video, which is complete under its name or not there at all."""
 
-import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,6 +10,7 @@ import cv2
 
 from lhrnet.image_file import Image
 from pipeline.storage import store
+from pipeline.storage.atomic import aside_folder
 
 
 class VideoWriter:
@@ -26,6 +27,7 @@ class VideoWriter:
         self._held: cv2.typing.MatLike | None = None
         self._aside = Path()
         self._writer: cv2.VideoWriter | None = None
+        self._stack = ExitStack()
 
     def add(self, image: Image, *, at: float | None = None) -> None:
         """Add a frame, of the first one's size.
@@ -49,14 +51,14 @@ class VideoWriter:
         self._held = frame
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
-        beside = None
         if store.is_local(self.url):
             path = store.local_path(self.url)
             if path.is_dir():
                 raise IsADirectoryError(f"the video cannot be written to {path}: a folder lies there; move it away")
-            beside = path.parent
-            beside.mkdir(parents=True, exist_ok=True)
-        self._aside = Path(tempfile.mkdtemp(prefix=".film-", dir=beside))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._aside = self._stack.enter_context(aside_folder(path))
+        else:
+            self._aside = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         code = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(self._aside / "film.mp4"), code, self.rate, (width, height))
         if not self._writer.isOpened():
@@ -83,11 +85,9 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Move the video to its name, or remove it."""
-        if self._writer is None:
-            return
-        try:
+        with self._stack:
+            if self._writer is None:
+                return
             self._writer.release()
             if kind is None:
                 self._finish()
-        finally:
-            shutil.rmtree(self._aside)

@@ -73,7 +73,7 @@ def make_plans(
 def _last_part(source: str) -> str:
     if "://" not in source:  # resolves "." and "x/..", and keeps the name of a link
         source = os.path.abspath(store.local_path(source))
-    return source.rstrip("/").rsplit("/", 1)[-1]
+    return store.last_name(source)
 
 
 def _taken_elsewhere(target: str, names: Sequence[str]) -> dict[int, str]:

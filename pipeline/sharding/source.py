@@ -108,7 +108,7 @@ def locate(source: str, split: str) -> SplitFiles:
             f"{source} holds no images of {split}; looked for {layout.images}/, {layout.image_zip} "
             f"and zips/{layout.image_zip}"
         )
-    packed = place.endswith(".zip")
+    packed = store.last_name(place).endswith(".zip")
     if packed:
         found = members(place)
     else:
@@ -148,7 +148,7 @@ def _images_at(source: str, layout: Layout) -> str | None:
 
 def _annotations_at(source: str, layout: Layout) -> Member:
     found = _first(source, layout.annotations, layout.annotation_zip, f"annotations/{layout.annotation_zip}")
-    if found and not found.endswith(".zip"):
+    if found and not store.last_name(found).endswith(".zip"):
         return Member(found, store.size(found) or 0)
     inside = members(found) if found else {}
     if layout.annotations not in inside:

@@ -1,5 +1,6 @@
 """Statistics of a split, as a table and as a plot."""
 
+import io
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from lhrnet.coco import KEYPOINTS, K
 from pipeline.data.index import ShardIndex, read_index, truth
+from pipeline.storage import store
 
 MEDIUM, LARGE = 32**2, 96**2
 """COCO's bounds of area, in pixels, between small, medium and large people."""
@@ -108,8 +110,9 @@ def plot(stats: Statistics, path: Path) -> None:
     axes[1, 1].scatter(*stats.sides.T, s=8, alpha=0.3, color="#2a7de1")
     axes[1, 1].set(xlabel="width", ylabel="height")
     figure.suptitle(f"{stats.index.dataset} {stats.index.split}: {stats.images:,} images, {stats.people:,} people")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=110)
+    store.write_bytes(str(path), png.getvalue())
 
 
 def _bars(axis: Any, counts: Counter[int], label: str, unit: str) -> None:

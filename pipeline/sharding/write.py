@@ -143,7 +143,7 @@ def _put(url: str, data: bytes) -> None:
 def _remove_stale(plan: SplitPlan, names: set[str]) -> None:
     """Remove tars of an earlier input or another shard size: a folder holds one set.
 
-    Also removes temporary files of killed runs (`store.atomic`). Other files stay.
+    Also removes temporary files of killed runs (`pipeline.storage.atomic`). Other files stay.
     """
     tar = rf"{plan.split}-[0-9a-f]{{8}}-\d{{5,}}\.tar"
     ours = re.compile(rf"{tar}|\.({tar}|{re.escape(INDEX)}|{re.escape(TRUTH)})\.\w+")

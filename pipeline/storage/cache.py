@@ -33,11 +33,11 @@ class NodeCache:
         Raises:
             ValueError: the shard is larger than the whole cache, or not what the index says.
             FileNotFoundError, PermissionError, ConnectionError: as `store.fetch`.
-            OSError: the disk is full (`is_full`), the cache's own entries left aside.
+            OSError: the disk is full, the cache's own entries left aside, or cannot be written (`is_of_the_disk`).
         """
         if size > self.limit:
             raise ValueError(f"{url} has {size} bytes and the cache {self.limit}; set a larger stream.cache_gb")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.folder / f"{sha256}.tar"
         with self._locked(f"{sha256}.lock"):
             file = self._verified(path, sha256, size)
@@ -66,7 +66,7 @@ class NodeCache:
         with self._locked("evict.lock"):
             if not self._make_room(size):
                 return None
-            file = part.open("w+b")
+            file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w+b")
             try:
                 if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(file.fileno(), 0, size)
@@ -80,7 +80,7 @@ class NodeCache:
 
     def _verified(self, path: Path, sha256: str, size: int) -> BinaryIO | None:
         try:
-            file = path.open("rb")
+            file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
         except FileNotFoundError:
             return None
         if os.fstat(file.fileno()).st_size == size and hashlib.file_digest(file, "sha256").hexdigest() == sha256:
@@ -110,7 +110,8 @@ class NodeCache:
         entries = []
         for path in self.folder.glob(pattern):
             try:
-                entries.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+                found = path.lstat()
+                entries.append((found.st_mtime_ns, found.st_size, path))
             except FileNotFoundError:
                 continue
         return entries
@@ -118,20 +119,36 @@ class NodeCache:
     def _clear_killed(self) -> None:
         """Remove what is fetched by nobody any more: its lock is free."""
         for part in self.folder.glob("*.part"):
-            with open(part.with_suffix(".lock"), "w") as file, suppress(BlockingIOError):
+            with suppress(OSError), _lock_file(part.with_suffix(".lock")) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 part.unlink(missing_ok=True)
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        with open(self.folder / name, "w") as file:
+        with _lock_file(self.folder / name) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
+def _lock_file(path: Path) -> BinaryIO:
+    """Open a lock, which stays as it is; through a link that somebody put there another file would be made."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNUSABLE = (
+    *FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENOTDIR, errno.ENOENT, errno.EEXIST
+)  # fmt: skip
+
+
 def is_full(error: OSError) -> bool:
     """Whether an error says that a disk or a quota is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return error.errno in FULL
+
+
+def is_of_the_disk(error: OSError) -> bool:
+    """Whether an error is of a folder on this machine, and not of the store: it is full or cannot be written."""
+    return error.errno in UNUSABLE
 
 
 def node_cache(folder: str, gigabytes: float) -> NodeCache | None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, BinaryIO
 
+from pipeline.storage.address import refuse_user
+
 CHUNK = 1 << 20
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 10.0
@@ -23,7 +25,11 @@ def client() -> Any:
 
 
 def _endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        if address := os.environ.get(name):
+            refuse_user(name, address, "put keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+            return address
+    return None
 
 
 @lru_cache(maxsize=4)

@@ -8,10 +8,8 @@ where a server takes the call and says nothing.
 
 import hashlib
 import io
-import os
 import re
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,8 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.storage import s3, web
-from pipeline.storage.aside import atomic as atomic  # part of this module, for its callers
+from pipeline.storage.address import refuse_user
+from pipeline.storage.atomic import atomic as atomic  # part of this module, for its callers
 
 CHUNK = 1 << 20
 TRIES = 3
@@ -31,24 +30,32 @@ def scheme(url: str) -> str:
     """`file`, `s3`, `http` or `https`.
 
     Raises:
-        ValueError: another scheme, a URL that carries a password, an s3 URL without a bucket, or a file URL that is no
-            path on this machine.
+        ValueError: another scheme, a URL that carries a password, an s3 URL without a bucket or with //, or a file URL
+            that is no path on this machine.
     """
     if "://" not in url:
+        if url.startswith("models:/") and not Path(url).exists():
+            raise ValueError(
+                f"{url} is a registered model: evaluate, report, submit, predict, export and train.init_from take one, "
+                "promote takes its number; elsewhere give a folder, or a URL like s3://bucket/prefix"
+            )
         if not url:
             raise ValueError("an empty storage URL; give a folder, or a URL like s3://bucket/prefix")
         if re.match(r"(s3|https?|file):", url, re.IGNORECASE) and not Path(url).exists():
             raise ValueError(f"{url!r} lacks a slash; write it like s3://bucket/prefix or https://host/file")
         return "file"
     parts = urlsplit(url)
+    refuse_user(f"a storage URL for {parts.hostname}", url, "put keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     if not url.startswith(parts.scheme):
         raise ValueError(f"{url!r}: write {parts.scheme}:// in small letters")
     if parts.scheme not in ("file", "s3", "http", "https"):
         raise ValueError(f"{url!r}: storage knows a folder, file://, s3:// and http(s)://, not {parts.scheme}://")
-    if parts.password or (parts.scheme == "s3" and "@" in parts.netloc):
-        raise ValueError(f"a storage URL for {parts.hostname} carries a password; put keys in AWS_ACCESS_KEY_ID")
     if parts.scheme == "s3" and not parts.netloc:
         raise ValueError(f"{url!r} names no bucket; it should look like s3://bucket/prefix")
+    if parts.scheme == "s3" and "//" in parts.path:
+        raise ValueError(
+            f"{url!r} has an empty name between two slashes, which stores understand each in their own way; write one /"
+        )
     if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or parts.query or parts.fragment):
         raise ValueError(f"{url!r} is no path on this machine; write file:///folder, or the folder as it is")
     return parts.scheme
@@ -65,9 +72,27 @@ def is_local(url: str) -> bool:
 
 
 def join(url: str, *parts: str) -> str:
-    """The URL of something below `url`; names are given as they are, and a file:// URL holds them quoted."""
+    """The URL of something below `url`; names are given as they are, and a file:// URL holds them quoted.
+
+    A web address keeps its query at its end: `https://host/coco?key=1` and `val2017.zip` are
+    `https://host/coco/val2017.zip?key=1`.
+    """
     names = [quote(part) if url.startswith("file://") else part for part in parts]
-    return "/".join([url.rstrip("/"), *(name.strip("/") for name in names if name)])
+    place, query = _without_query(url)
+    return "/".join([place.rstrip("/"), *(name.strip("/") for name in names if name)]) + query
+
+
+def last_name(url: str) -> str:
+    """The last name in a URL's path, such as a file's, without a web address's query."""
+    return _without_query(url)[0].rstrip("/").rpartition("/")[2]
+
+
+def _without_query(url: str) -> tuple[str, str]:
+    """A web address's two halves; in other places a `?` is a letter like any."""
+    if not url.startswith(("http://", "https://")):
+        return url, ""
+    place, mark, query = url.partition("?")
+    return place, mark + query
 
 
 def stream(url: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -148,14 +173,11 @@ def create(url: str, data: bytes) -> bool:
         return s3.create(url, data)
     path = local_path(url)
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    new.write_bytes(data)
     try:
-        os.link(new, path)
+        with atomic(path, replace=False) as file:
+            file.write(data)
     except FileExistsError:
         return False
-    finally:
-        new.unlink()
     return True
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.storage.address import shown
+
 CHUNK = 1 << 20
 TIMEOUT = 10.0
 TRIES = 3
@@ -26,7 +28,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         """The next request, as urllib makes it."""
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if new.scheme != "https" and (new.scheme, new.netloc) != (old.scheme, old.netloc):
-            raise PermissionError(f"{req.full_url} sends us to {newurl}: only https addresses are followed elsewhere")
+            raise PermissionError(
+                f"{req.full_url} sends us to {shown(newurl)}: only https addresses are followed elsewhere"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

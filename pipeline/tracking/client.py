@@ -17,11 +17,13 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from pipeline.storage.address import shown
+from pipeline.storage.atomic import named_errors
+from pipeline.storage.cache import is_full
+
 __all__ = ["MlflowClient", "MlflowException", "TrackingError", "client", "mlflow_errors"]
 
 REQUEST_SECONDS = 8
-# a bar of MLflow's own for every folder that is fetched: there is a progress line already
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 METRICS_PER_REQUEST = 900
 """MLflow takes at most 1000 in one request."""
 
@@ -43,13 +45,16 @@ def mlflow_errors(what: str, remedy: str = "") -> Iterator[None]:
 
     Raises:
         TrackingError: MLflow failed inside the block.
+        OSError: the disk of this machine is full.
     """
     try:
         yield
     except TrackingError:  # of a block within this one
         raise
     except (MlflowException, OSError) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        if isinstance(error, OSError) and is_full(error):  # of this machine's disk: no fault of MLflow's
+            raise
+        line = shown((str(error).splitlines() or [type(error).__name__])[0])[:300]
         failed = TrackingError(f"MLflow could not {what}: {line}{f'; {remedy}' if remedy else ''}")
         failed.status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
         raise failed from error
@@ -110,7 +115,7 @@ def log_files(mlflow: MlflowClient, run_id: str, folder: str, content: Mapping[s
     Raises:
         TrackingError: MLflow or its store did not take them.
     """
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, named_errors(f"{place} (TMPDIR)"):
         for name, data in content.items():
             path = Path(place, name)
             path.parent.mkdir(parents=True, exist_ok=True)

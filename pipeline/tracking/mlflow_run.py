@@ -5,14 +5,16 @@ goes through `pipeline.tracking.tracker`, which never fails and never waits.
 """
 
 import os
-import re
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, Literal
 
 from mlflow.entities import Param, Run, RunTag
 
+from pipeline.storage.address import refuse_user, shown
 from pipeline.tracking.client import MlflowClient, MlflowException, ask_health, client, mlflow_errors
 from pipeline.tracking.config import TrackingConfig
 
@@ -22,6 +24,10 @@ PARAMS_PER_REQUEST = 90
 """MLflow takes at most 100 in one request."""
 LONGEST_TAG = 5000
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+PAUSES = (0.5, 2.0)
+"""Seconds before each further try to end a run."""
+END_SECONDS = 15.0
+"""After so many no further try is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +41,7 @@ class TrackedRun:
     @property
     def page(self) -> str:
         """The run's page in MLflow's web interface."""
-        return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        return f"{shown(self.uri).rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
 
 def connect(config: TrackingConfig) -> MlflowClient:
@@ -53,11 +59,9 @@ def connect(config: TrackingConfig) -> MlflowClient:
         raise ValueError(
             "no MLflow address: set MLFLOW_TRACKING_URI or tracking.uri=http://..., or tracking.enabled=false"
         )
-    if re.search(r"//[^/]*@", uri) and uri.startswith("http"):
-        raise ValueError(
-            "the MLflow address carries a user or a password, which would be printed and logged: take it out, and set "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        )
+    if config.uri or uri.startswith("http"):  # a database's address may need one: that is taken from the environment
+        instead = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        refuse_user("the MLflow address", uri, instead if uri.startswith("http") else "set MLFLOW_TRACKING_URI")
     if uri.startswith("http"):
         try:
             ask_health(uri)
@@ -69,10 +73,10 @@ def connect(config: TrackingConfig) -> MlflowClient:
     try:
         made = client(uri)
     except (MlflowException, ImportError, ValueError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        said = shown((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
         raise ValueError(
-            f"tracking.uri (or MLFLOW_TRACKING_URI) is {uri!r}, which MLflow cannot use: {said}; it should look like "
-            "http://host:port"
+            f"tracking.uri (or MLFLOW_TRACKING_URI) is {shown(uri)!r}, which MLflow cannot use: {said}; it should look "
+            "like http://host:port"
         ) from error
     if uri.startswith("http"):
         with mlflow_errors(f"be reached at {uri}", "check the address, and the name and password that it asks for"):
@@ -81,15 +85,37 @@ def connect(config: TrackingConfig) -> MlflowClient:
 
 
 def experiment_id(mlflow: MlflowClient, name: str) -> str:
-    """The id of an experiment; creates it if there is none."""
-    found = mlflow.get_experiment_by_name(name)
-    if found is None:
+    """The id of an experiment; creates it if there is none.
+
+    Raises:
+        ValueError: it was deleted.
+        MlflowException: the server did not answer, or refused it.
+    """
+    found = _known_experiment(mlflow, name)
+    if not found:
         try:
             return str(mlflow.create_experiment(name))
         except MlflowException:
-            found = mlflow.get_experiment_by_name(name)
-            if found is None:
+            found = _known_experiment(mlflow, name)
+            if not found:
                 raise
+    return found
+
+
+def _known_experiment(mlflow: MlflowClient, name: str) -> str:
+    """The id of an experiment; empty where there is none.
+
+    Raises:
+        ValueError: it was deleted: nothing can be added to it, and its name is taken.
+    """
+    found = mlflow.get_experiment_by_name(name)
+    if found is None:
+        return ""
+    if found.lifecycle_stage != "active":
+        raise ValueError(
+            f"MLflow's experiment {name!r} is deleted: restore it by `mlflow experiments restore --experiment-id "
+            f"{found.experiment_id}`, or take another by tracking.experiment=NAME"
+        )
     return str(found.experiment_id)
 
 
@@ -97,11 +123,12 @@ def find_run(mlflow: MlflowClient, experiment: str, identity: str) -> TrackedRun
     """The run of an identity in the experiment of a name; None where there is none. Creates nothing.
 
     Raises:
+        ValueError: the experiment was deleted.
         TrackingError: the server did not answer.
     """
     with mlflow_errors("look up a run"):
-        known = mlflow.get_experiment_by_name(experiment)
-        run = _run_of(mlflow, known.experiment_id, identity) if known else None
+        known = _known_experiment(mlflow, experiment)
+        run = _run_of(mlflow, known, identity) if known else None
         return _tracked(mlflow, run) if run else None
 
 
@@ -123,7 +150,7 @@ def create_ended_run(mlflow: MlflowClient, *, experiment: str, name: str, identi
     """
     with mlflow_errors(f"create run {name}"):
         run = _create(mlflow, experiment_id(mlflow, experiment), name, identity)
-        mlflow.set_terminated(run.info.run_id)
+        _end(mlflow, run.info.run_id, "FINISHED")
         return _tracked(mlflow, run)
 
 
@@ -155,34 +182,56 @@ def open_run(
         TrackingError: the server did not answer, or refused it.
     """
     remedy = "try again, or train without it by tracking.enabled=false"
-    with mlflow_errors(f"open the run {name} at {mlflow.tracking_uri}", remedy):
+    with mlflow_errors(f"open the run {name} at {shown(mlflow.tracking_uri)}", remedy):
         place = experiment_id(mlflow, experiment)
         values = {key: str(value) for key, value in params.items()}
         run = _run_of(mlflow, place, identity)
-        if run:
-            mlflow.update_run(run.info.run_id, status="RUNNING")
-            old = run.data.params
-            changed = {f"changed.{key}": value for key, value in values.items() if old.get(key, value) != value}
-            values = {key: value for key, value in values.items() if key not in old}
-            tags = {**(tags or {}), **changed}
-        else:
-            run = _create(mlflow, place, name, identity, parent)
-        entries = [Param(key, value) for key, value in values.items()]
-        for start in range(0, len(entries), PARAMS_PER_REQUEST):
-            mlflow.log_batch(run.info.run_id, params=entries[start : start + PARAMS_PER_REQUEST])
-        if tags:
-            cut = [RunTag(key, value[:LONGEST_TAG]) for key, value in tags.items()]
-            mlflow.log_batch(run.info.run_id, tags=cut)
-        return _tracked(mlflow, run)
+        try:
+            if run:
+                mlflow.update_run(run.info.run_id, status="RUNNING")
+                old = run.data.params
+                changed = {f"changed.{key}": value for key, value in values.items() if old.get(key, value) != value}
+                values = {key: value for key, value in values.items() if key not in old}
+                tags = {**(tags or {}), **changed}
+            else:
+                run = _create(mlflow, place, name, identity, parent)
+            entries = [Param(key, value) for key, value in values.items()]
+            for start in range(0, len(entries), PARAMS_PER_REQUEST):
+                mlflow.log_batch(run.info.run_id, params=entries[start : start + PARAMS_PER_REQUEST])
+            if tags:
+                cut = [RunTag(key, value[:LONGEST_TAG]) for key, value in tags.items()]
+                mlflow.log_batch(run.info.run_id, tags=cut)
+            return _tracked(mlflow, run)
+        except BaseException:
+            _end_what_was_begun(mlflow, run, place, identity)
+            raise
 
 
 def close_run(run: TrackedRun, status: Status) -> bool:
     """End a run. False if the server did not answer: by then the work is done, and that is no reason to fail."""
-    try:
-        client(run.uri).set_terminated(run.run_id, status)
-    except (MlflowException, OSError):
-        return False
-    return True
+    return _end(client(run.uri), run.run_id, status)
+
+
+def _end(mlflow: MlflowClient, run_id: str, status: Status) -> bool:
+    """End a run, in several tries: one that is not ended is shown as running for ever."""
+    patience = time.monotonic() + END_SECONDS
+    for pause in (*PAUSES, END_SECONDS):
+        try:
+            mlflow.set_terminated(run_id, status)
+            return True
+        except (MlflowException, OSError):
+            if time.monotonic() + pause > patience:
+                break
+            time.sleep(pause)
+    return False
+
+
+def _end_what_was_begun(mlflow: MlflowClient, run: Run | None, experiment: str, identity: str) -> None:
+    """End a run as failed that could not be opened; also one that was created though the answer was an error."""
+    with suppress(MlflowException, OSError):
+        run = run or _run_of(mlflow, experiment, identity)
+        if run:
+            _end(mlflow, run.info.run_id, "FAILED")
 
 
 def _run_of(mlflow: MlflowClient, experiment: str, identity: str) -> Run | None:

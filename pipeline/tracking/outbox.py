@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.storage.store import atomic
+from pipeline.storage.atomic import atomic
 
 MAX_HELD = 64 << 20
 """Bytes of files that wait in memory, at most."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from mlflow.entities import Metric, RunTag
 
+from pipeline.storage.address import shown
 from pipeline.tracking.client import MlflowClient, MlflowException, client, log_metrics
 from pipeline.tracking.mlflow_run import TrackedRun
 from pipeline.tracking.outbox import Outbox
@@ -70,8 +71,8 @@ class Sender(ABC):
             try:
                 more = self.send(mlflow)
             except Exception as error:  # whatever a sender meets is no reason to harm the run
-                reason = f"{type(error).__name__}: {str(error)[:200]}"
-                self._warn(f"MLflow at {self._run.uri} takes no {self.what} ({reason}); they wait")
+                reason = f"{type(error).__name__}: {shown(str(error))[:200]}"
+                self._warn(f"MLflow at {shown(self._run.uri)} takes no {self.what} ({reason}); they wait")
                 pause = min(2 * pause, LONGEST_PAUSE)
                 if time.monotonic() > self._deadline:
                     break

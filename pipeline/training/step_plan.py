@@ -45,7 +45,7 @@ class TrainConfig:
     freeze: tuple[str, ...] = ()
     """Parameters whose names begin with one of these are not trained."""
     init_from: str = ""
-    """URL of a checkpoint whose weights a new run starts from; empty: random weights."""
+    """URL of a checkpoint, or models:/NAME@champion, whose weights a new run starts from; empty: random weights."""
     backbone_from: str = ""
     """URL of a file of PyTorch weights, of a backbone or a whole network of the same form, whose backbone a new run
     starts from: the reference's starts from ImageNet's. Empty: random weights."""

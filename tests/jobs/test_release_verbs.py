@@ -21,7 +21,9 @@ from lhrnet.network.registry import create_model
 from pipeline.checkpoints import checkpoint as checkpoints
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.config.tree import load
+from pipeline.evaluation import evaluate as scoring
 from pipeline.evaluation import submission
+from pipeline.runs import score as runs_score
 from pipeline.scenes.synthetic import SceneConfig, write_coco
 from pipeline.sharding.plan import make_plans
 from pipeline.sharding.write import write_split
@@ -82,10 +84,12 @@ def test_evaluate_prints_the_figures_and_leaves_files_and_metrics(run: Any, plac
     assert (out / "pictures" / "all.jpg").stat().st_size > 1000
     client = MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
     logged = client.get_run(result["run"].rsplit("/", 1)[-1])
-    assert logged.data.metrics["val2017/flip/ap"] == result["scores"]["ap"]
-    assert {a.path for a in client.list_artifacts(logged.info.run_id, "evaluation/val2017-flip")} >= {
-        "evaluation/val2017-flip/detections.json",
-        "evaluation/val2017-flip/evaluation.json",
+    label = f"val2017-{result['data']['index_sha256'][:8]}"
+    assert logged.data.metrics[f"{label}/flip/ap"] == result["scores"]["ap"]
+    folder = f"evaluation/{label}-flip/step-00000003"
+    assert {a.path for a in client.list_artifacts(logged.info.run_id, folder)} >= {
+        f"{folder}/detections.json",
+        f"{folder}/evaluation.json",
     }
 
 
@@ -99,8 +103,44 @@ def test_another_checkpoint_than_the_configs_run_leaves_that_runs_files_alone(ru
     shutil.copytree(place / "runs/try/checkpoints", place / "runs/else/checkpoints")
     untracked = ("tracking.enabled=false", "evaluate.pictures=0", "--json")
     result = run("evaluate", f"{place}/runs/else", "evaluate.size=128", *untracked)
-    assert result["out"] == f"{place}/runs/else/evaluation/val2017-plain-128/step-00000003"
-    assert Path(run("submit", f"{place}/runs/else", *untracked)["file"]).parent == place / "runs/else/submissions"
+    label = f"val2017-{result['data']['index_sha256'][:8]}-plain-128"
+    assert result["out"] == f"{place}/runs/else/evaluation/{label}/step-00000003"
+    sent = run("submit", f"{place}/runs/else", *untracked)
+    label = f"test-dev2017-{sent['data']['index_sha256'][:8]}-plain-step-00000003"
+    assert Path(sent["file"]).parent == place / "runs/else/submissions" / label
+
+
+def test_two_data_sets_of_one_split_name_leave_each_others_files_and_figures_alone(
+    run: Any, place: Path, tmp_path: Path
+) -> None:
+    write_coco(tmp_path / "coco", train=1, val=4, test=2, seed=9, config=SceneConfig(size=96), workers=1)
+    splits = ("val2017", "test-dev2017")
+    for plan in make_plans(str(tmp_path / "coco"), str(tmp_path / "shards"), splits):
+        write_split(plan)
+    other = [f"data.{key}={tmp_path}/shards/{split}" for key, split in zip(("val", "test"), splits, strict=True)]
+    folder = place / "runs/try"
+
+    def kept() -> dict[str, bytes]:
+        below = [folder / name for name in ("evaluation", "report", "submissions")]
+        return {str(path): path.read_bytes() for root in below for path in root.rglob("*") if path.is_file()}
+
+    verbs = (("evaluate", "--json"), ("report", "--pictures", "1"), ("submit", "--json"), ("submit", "--val", "--json"))
+    for verb in verbs:
+        run(*verb)
+    first = kept()
+    client = MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
+    tracked = client.get_run(run("evaluate", "--json")["run"].rsplit("/", 1)[-1])
+    first = kept()
+    for verb in verbs:
+        run(*verb, *other)
+    after = kept()
+    assert first.items() <= after.items()
+    assert len(after) >= 2 * len(first) - 8, "each wrote as many files of its own, but for pictures"
+    metrics = client.get_run(tracked.info.run_id).data.metrics
+    assert tracked.data.metrics.items() <= metrics.items()
+    assert len([name for name in metrics if name.endswith("/plain/ap")]) == 2
+    artifacts = {kind: client.list_artifacts(tracked.info.run_id, kind) for kind in ("report", "submissions")}
+    assert [len(found) for found in artifacts.values()] == [2, 4]
 
 
 def test_a_network_that_finds_nobody_scores_zero_and_has_a_submission(run: Any, place: Path) -> None:
@@ -118,7 +158,11 @@ def test_a_network_that_finds_nobody_scores_zero_and_has_a_submission(run: Any, 
 
 def test_the_report_lies_in_the_runs_folder_and_in_mlflow(run: Any, place: Path) -> None:
     text = run("report", "--pictures", "1")
-    folder = place / "runs/try/report/val2017-plain-step-00000003"
+    page = re.search(r"^report: (.*/report\.html)$", text, re.MULTILINE)
+    assert page is not None
+    folder = Path(page[1]).parent
+    assert folder.parent == place / "runs/try/report"
+    assert re.fullmatch(r"val2017-[0-9a-f]{8}-plain-step-00000003", folder.name)
     assert f"report: {folder}/report.html" in text
     client = MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
     run_id = re.search(r"runs/(\w+)$", text.strip())
@@ -141,7 +185,8 @@ def test_each_comparison_lies_in_a_folder_of_its_own(run: Any, place: Path) -> N
         checkpoints.save(dataclasses.replace(own, url=url, step=4, config={**own.config, "name": name}), url)
         run("report", f"{place}/runs/try", url, "--pictures", "0", "tracking.enabled=false")
     for name in ("bb", "cc"):
-        folder = place / f"runs/try/report/val2017-plain-step-00000003-against-{name}-step-00000004"
+        own_name = f"val2017-*-plain-step-00000003-against-{name}-step-00000004"
+        (folder,) = (place / "runs/try/report").glob(own_name)
         compared = json.loads((folder / "report.json").read_text())
         assert [entry["name"] for entry in compared] == ["try, step 3", f"{name}, step 4"]
 
@@ -279,3 +324,37 @@ def test_a_checkpoint_that_is_not_there_is_named(run: Any, place: Path) -> None:
 
 def test_two_checkpoints_are_one_too_many(run: Any) -> None:
     run("evaluate", "one", "two", fails="give one checkpoint")
+
+
+def test_a_tracker_that_is_away_is_an_error_before_anything_is_scored(run: Any) -> None:
+    for verb in ("evaluate", "report", "submit", "promote"):
+        run(verb, "tracking.uri=http://127.0.0.1:9", fails="MLflow at http://127.0.0.1:9 does not answer")
+
+
+def test_a_version_that_does_not_exist_is_an_error(run: Any) -> None:
+    run("promote", "7", fails="no version 7")
+
+
+def test_a_registered_model_is_taken_wherever_a_checkpoint_is(
+    run: Any, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
+    version = run("promote", "gate.model=taken", "--json")["version"]
+    registered = f"models:/taken/{version}"
+    scored = run("evaluate", "--json")
+    again = run("evaluate", registered, "--json")
+    assert {key: again[key] for key in ("scores", "out", "checkpoint")}.items() <= scored.items()
+    assert plainly("evaluate", registered, "--json").exception is None
+    assert "report.html" in run("report", registered, "--pictures", "0")
+    assert run("submit", registered, "--json")["checkpoint_sha256"] == run("submit", "--json")["checkpoint_sha256"]
+    run("promote", registered, fails="promote takes its number")
+    run("evaluate", "models:/taken/99", fails="name a version or alias that is there")
+
+
+def test_a_deleted_experiment_is_named_before_the_work(run: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (scoring, runs_score):
+        monkeypatch.delattr(module, "predict_split")
+    client = MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
+    client.delete_experiment(client.create_experiment("gone"))
+    for verb in ("evaluate", "report", "submit", "promote"):
+        run(verb, "tracking.experiment=gone", fails="'gone' is deleted: restore it")

@@ -1,7 +1,9 @@
 """The page's steps, the secrets, the rights and the add-ons fit the manifests."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +81,25 @@ def test_secrets_that_are_not_filled_in_are_refused_and_none_is_printed(
     assert done.returncode == 1
     assert done.stdout == ""
     assert complaint in done.stderr
+
+
+def test_no_secret_is_a_word_of_a_command_which_every_user_may_read(
+    kubectl: None, tmp_path: Path, awkward: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = {name: shutil.which(name) for name in ("kubectl", "sed", "printenv", "printf", "cat", "env")}
+    (tmp_path / "bin").mkdir()
+    for name, place in programs.items():
+        told = tmp_path / "bin" / name
+        told.write_text(f'#!/bin/sh\nprintf "%s\\n" "{name}" "$@" >> {tmp_path}/words\nexec {place} "$@"\n')
+        told.chmod(0o755)
+    example = (ROOT / "k8s" / "examples" / "secrets.env.example").read_text()
+    (tmp_path / "secrets.env").write_text(re.sub(r"=change-me.*", lambda _: f"={awkward}", example))
+    env = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "WITH_OBJECT_STORE": "1"}
+    command = ["sh", str(ROOT / "k8s" / "examples" / "secrets.sh"), str(tmp_path / "secrets.env")]
+    subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
+    words = (tmp_path / "words").read_text()
+    assert words.count("--from-env-file=/dev/stdin") == 7
+    assert "two words" not in words
 
 
 @pytest.mark.parametrize(

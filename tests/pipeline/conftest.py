@@ -4,6 +4,7 @@ Tests that change the data take a copy.
 """
 
 import contextlib
+import resource
 import shutil
 import socket
 import subprocess
@@ -66,6 +67,25 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     yield small_disk
     for folder in mounted:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def full_disk() -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """`with full_disk(100):` no file grows beyond 100 bytes: the kernel takes what fits and refuses the rest.
+
+    Needs no rights, and holds for the whole process: write nothing else inside.
+    """
+
+    @contextlib.contextmanager
+    def full_disk(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return full_disk
 
 
 @dataclass

@@ -10,11 +10,11 @@ import io
 import os
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.storage import store
+from pipeline.storage.atomic import aside_folder, named_errors
 
 VERSION = "1.30.0"
 SOURCE = f"https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
@@ -51,8 +51,7 @@ def runtime(source: str = SOURCE, *, on_bytes: Callable[[int], object] = lambda 
         )
     package.seek(0)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".onnxruntime-web-", dir=folder.parent))
-    try:
+    with aside_folder(folder) as staging, named_errors(folder):
         with tarfile.open(fileobj=package, mode="r:gz") as archive:
             for name in FILES:
                 member = archive.extractfile(f"package/dist/{name}")
@@ -60,8 +59,6 @@ def runtime(source: str = SOURCE, *, on_bytes: Callable[[int], object] = lambda 
                 (staging / name).write_bytes(member.read(LARGEST))
         shutil.rmtree(folder, ignore_errors=True)
         staging.rename(folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return folder
 
 

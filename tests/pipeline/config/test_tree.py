@@ -166,3 +166,31 @@ def test_tags_at_half_resolution_are_trained_only_where_the_network_has_them() -
         with pytest.raises(ValueError, match=r"^config key loss\.tags_at_half is true, but .*; set both to true"):
             parse(asked | {"model": model})
     assert parse(asked | {"model": {"name": "higherhrnet-w32", "tags_at_half": True}}).loss.tags_at_half
+
+
+@pytest.mark.parametrize(
+    ("item", "taken"),
+    [
+        ("name=2026-11-27", "2026-11-27"),
+        ("name=007", "007"),
+        ("name=3.10", "3.10"),
+        ("name=on", "on"),
+        ("stream.cache=", ""),
+        ("data.test=", ""),
+        ("tracking.experiment=2026", "2026"),
+        ("tracking.experiment=null", "null"),
+        ("tracking.experiment='two words'", "two words"),
+        ("storage=runs/it's", "runs/it's"),
+        ("data.val=s3://b/a #1", "s3://b/a #1"),
+        ("model.cem=none", "none"),
+    ],
+)
+def test_a_text_is_taken_as_it_is_typed(item: str, taken: str) -> None:
+    key = item.partition("=")[0]
+    assert parse(override(LEAST, [item])).flat()[key] == taken
+
+
+def test_a_number_in_a_file_where_a_text_belongs_is_told_to_be_quoted(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("name: 007\nstorage: runs\ndata: {train: t, val: v}\n")
+    with pytest.raises(ValueError, match=r"config key name: got 7.* in quotes"):
+        load(tmp_path / "a.yaml")

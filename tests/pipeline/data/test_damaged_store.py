@@ -243,3 +243,13 @@ def test_a_full_disk_under_the_cache_changes_nothing(
         assert len([message for message in caplog.messages if said in message]) == 1
     else:
         assert 0 < held < len(shards)
+
+
+def test_a_cache_folder_that_cannot_be_written_changes_nothing(
+    store: Store, drawn_shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("a file lies here")
+    reader._warned.clear()
+    for _ in range(2):
+        assert train(URL, cache=str(tmp_path / "cache")) == train(drawn_shards / "train2017")
+    assert len([message for message in caplog.messages if "cannot be used" in message]) == 1

@@ -15,7 +15,7 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from pipeline.release import claim as claims
 from pipeline.release.claim import claim
-from pipeline.release.registry import ALIASES, Registry
+from pipeline.release.registry import ALIASES, OvertakenError, Registry
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +88,16 @@ def test_there_is_nothing_to_roll_back_without_a_champion(versions: Registry) ->
 
 def test_a_champion_made_meanwhile_stops_the_move(versions: Registry) -> None:
     versions.promote("1", expected=None, reason="")
-    with pytest.raises(RuntimeError, match="compared with no version, but version 1 is the champion by now"):
+    with pytest.raises(OvertakenError, match="compared with no version, but version 1 is the champion by now"):
         versions.promote("2", expected=None, reason="")
     assert _holders(versions)["champion"] == "1"
     assert len(versions.history()) == 1
 
 
 def test_a_second_mover_is_told_and_moves_nothing(versions: Registry) -> None:
-    with claim(versions.mlflow, versions.model), pytest.raises(RuntimeError, match="try again"):
+    with claim(versions.mlflow, versions.model), pytest.raises(RuntimeError, match="try again") as told:
         versions.promote("1", expected=None, reason="")
+    assert not isinstance(told.value, OvertakenError)
     assert _holders(versions)["champion"] is None
     versions.promote("1", expected=None, reason="the claim is gone")
 

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from pipeline.checkpoints import checkpoint
 from pipeline.cluster.lease import Lease
 from pipeline.config.tree import Config, parse
 from pipeline.runs import launch
-from pipeline.runs.driver import provenance, revision
 from pipeline.tracking import mlflow_run
 from pipeline.tracking.config import TrackingConfig
 from pipeline.training.stepper import HopelessError, Stepper
@@ -200,14 +198,6 @@ def test_a_failed_run_names_what_the_other_errors_follow_from(errors: list[Excep
 
     assert launch._root(WorkerGroupError("all", dict(enumerate(errors)))) == told
     assert launch._root(ControllerError(ValueError("wrong"))) == "wrong"
-
-
-def test_a_run_tells_what_it_was_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = provenance(b"index")
-    assert len(told["data_index_sha256"]) == 64
-    assert torch.__version__.split("+")[0] in told["packages"]
-    monkeypatch.setenv("LHRNET_REVISION", "abc")
-    assert revision() == "abc"
 
 
 @pytest.mark.parametrize(

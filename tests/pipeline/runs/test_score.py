@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,15 +38,16 @@ def test_an_evaluation_is_returned_and_the_same_is_stored(config: Config, checkp
     assert found.scores == score(truth(config.data.val), found.predictions.detections)
     stored = json.loads((Path(result.out) / "evaluation.json").read_text())
     assert stored == json.loads(json.dumps(found.as_dict()))
-    assert result.out == f"{config.run_url}/evaluation/val2017-plain/step-00000003"
+    label = f"val2017-{found.data['index_sha256'][:8]}-plain"
+    assert result.out == f"{config.run_url}/evaluation/{label}/step-00000003"
     assert result.run is None
 
 
 def test_a_comparison_is_named_after_both_checkpoints(config: Config, checkpoint: Checkpoint) -> None:
     other = dataclasses.replace(checkpoint, step=4, config={**checkpoint.config, "name": "other"})
     result = report(config, [checkpoint, other], pictures=0)
-    folder = f"{config.run_url}/report/val2017-plain-step-00000003-against-other-step-00000004"
-    assert result.page == f"{folder}/report.html"
+    folder = rf"{config.run_url}/report/val2017-[0-9a-f]{{8}}-plain-step-00000003-against-other-step-00000004"
+    assert re.fullmatch(rf"{folder}/report\.html", result.page)
     assert Path(result.page).is_file()
 
 

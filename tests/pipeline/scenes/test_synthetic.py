@@ -3,6 +3,8 @@
 import hashlib
 import json
 import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +136,11 @@ def test_what_killed_drawings_left_goes_with_the_next_one(tmp_path: Path) -> Non
         half.mkdir()
     write_coco(tmp_path / "coco", train=1, val=0, seed=1, config=SceneConfig(size=64), workers=1)
     assert (living.is_dir(), dead.is_dir(), other.is_dir()) == (True, False, True)
+
+
+def test_a_full_disk_is_an_error_that_says_where_and_leaves_nothing(
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    with full_disk(200), pytest.raises(OSError, match=rf"{tmp_path}.*\.jpg"):
+        write_coco(tmp_path / "d", train=1, val=1, config=SMALL, workers=1)
+    assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,7 @@ from pipeline.sharding.plan import make_plans
 from pipeline.sharding.runners import choose, over_processes
 from pipeline.sharding.write import ProblemsError, SplitReport, serial, write_split
 from pipeline.storage import store
+from pipeline.storage.atomic import atomic
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -166,7 +167,7 @@ def test_what_others_put_beside_the_shards_stays(own_shards: Path, drawn_coco: P
 def test_what_a_killed_run_was_writing_goes(own_shards: Path, drawn_shards: Path, drawn_coco: Path) -> None:
     folder = own_shards / "val2017"
     for name in (sorted(folder.glob("*.tar"))[0].name, INDEX, TRUTH):
-        store.atomic(folder / name).__enter__().write(b"x")
+        atomic(folder / name).__enter__().write(b"x")
     (folder / ".notes.txt").touch()
     shard(drawn_coco, own_shards, "val2017")
     assert files(folder) == {**files(drawn_shards / "val2017"), ".notes.txt": b""}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.storage import store
-from pipeline.storage.cache import NodeCache, node_cache
+from pipeline.storage.cache import NodeCache, is_of_the_disk, node_cache
 
 
 def make(folder: Path, count: int, size: int = 1000) -> list[tuple[str, str]]:
@@ -197,3 +197,30 @@ def test_an_entry_evicted_as_it_arrives_is_still_read(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(Path, "rename", evicted)
     assert use(cache, url, sha) == bytes(1000)
+
+
+def test_a_link_in_the_cache_folder_harms_nobodys_file(tmp_path: Path) -> None:
+    cache = NodeCache(tmp_path / "cache", 10_000)
+    ((url, sha),) = make(tmp_path / "store", 1)
+    cache.folder.mkdir()
+    theirs = tmp_path / "thesis.txt"
+    theirs.write_text("years of work")
+    for name in (f"{sha}.lock", "evict.lock"):
+        (cache.folder / name).symlink_to(theirs)
+        with pytest.raises(OSError, match=name) as told:
+            use(cache, url, sha)
+        assert is_of_the_disk(told.value)
+        (cache.folder / name).unlink()
+    (cache.folder / f"{sha}.part").symlink_to(theirs)
+    assert use(cache, url, sha) == bytes(1000)
+    (cache.folder / "other.lock").write_text("kept")
+    with cache._locked("other.lock"):
+        pass
+    assert theirs.read_text() == "years of work"
+    assert (cache.folder / "other.lock").read_text() == "kept"
+
+
+def test_the_cache_folder_is_its_users_own(tmp_path: Path) -> None:
+    cache = NodeCache(tmp_path / "cache", 10_000)
+    use(cache, *make(tmp_path / "store", 1)[0])
+    assert cache.folder.stat().st_mode & 0o077 == 0

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.storage import store
+from pipeline.storage.atomic import atomic
 
 
 @pytest.fixture(params=["folder", "file", pytest.param("s3", marks=pytest.mark.stack)])
@@ -82,7 +83,7 @@ def test_a_missing_object_is_an_error_that_names_it(place: str) -> None:
 def test_a_write_that_breaks_leaves_the_old_bytes_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "x"
     store.write_bytes(str(path), b"old")
-    with pytest.raises(TypeError), store.atomic(path) as file:
+    with pytest.raises(TypeError), atomic(path) as file:
         file.writelines([b"half of the new", None])  # type: ignore[list-item]
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x"]
@@ -90,7 +91,7 @@ def test_a_write_that_breaks_leaves_the_old_bytes_and_nothing_else(tmp_path: Pat
 
 def test_a_write_that_breaks_as_it_is_closed_leaves_nothing(tmp_path: Path) -> None:
     def write() -> None:
-        with store.atomic(tmp_path / "x") as file:
+        with atomic(tmp_path / "x") as file:
             file.write(b"new")
             os.close(file.fileno())
 
@@ -117,6 +118,9 @@ def test_a_file_url_may_hold_any_name(tmp_path: Path) -> None:
         ("s3:///x", "no bucket"),
         ("s3://key:secret@bucket/x", "password"),
         ("http://me:secret@host/x", "password"),
+        ("s3://bucket/a//b", "two slashes"),
+        ("s3://bucket//a", "two slashes"),
+        ("https://secret@host/x", "password"),
     ],
 )
 def test_a_url_that_cannot_work_is_refused_without_showing_a_secret(url: str, word: str) -> None:
@@ -267,3 +271,12 @@ def test_what_a_killed_process_left_goes_when_the_next_one_writes_there(tmp_path
         assert [name.split(".")[1] for name in left[:-2]] == ["a", "b"], "that of a living process, and b's"
         living.write(b"later")
     assert (tmp_path / "a.json").read_bytes() == b"later"
+
+
+def test_a_web_address_keeps_its_query_behind_its_path() -> None:
+    url = "https://host/coco/?token=a/b.zip"
+    assert store.join(url, "zips", "val2017.zip") == "https://host/coco/zips/val2017.zip?token=a/b.zip"
+    assert store.last_name(store.join(url, "val2017.zip")) == "val2017.zip"
+    assert store.last_name(url) == "coco"
+    assert store.join("s3://bucket/a?b", "c") == "s3://bucket/a?b/c"
+    assert store.last_name("folder/what?.zip") == "what?.zip"

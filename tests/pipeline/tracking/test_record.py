@@ -8,8 +8,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from pipeline.tracking import mlflow_run
+from pipeline.tracking.client import TrackingError
 from pipeline.tracking.config import TrackingConfig
-from pipeline.tracking.mlflow_run import open_run
+from pipeline.tracking.mlflow_run import close_run, open_run
 from pipeline.tracking.record import RunRecord
 
 
@@ -93,3 +95,42 @@ def test_a_quote_in_a_runs_url_neither_breaks_the_search_nor_hides_the_run(track
     config = {"name": "quoted", "storage": "/runs/o'neill"}
     first = RunRecord.of_checkpoint(tracking, config).run_id
     assert RunRecord.of_checkpoint(tracking, config).run_id == first
+
+
+@pytest.mark.parametrize("call", ["log_batch", "create_run"])
+def test_a_run_whose_start_the_server_answers_with_an_error_is_not_shown_as_running(
+    tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    mlflow, real = MlflowClient(tracking_uri=tracking.uri), getattr(MlflowClient, call)
+
+    def done_and_answered_500(self: MlflowClient, *args: Any, **more: Any) -> None:
+        real(self, *args, **more)
+        raise MlflowException("API request failed with error code 500")
+
+    monkeypatch.setattr(MlflowClient, call, done_and_answered_500)
+    with pytest.raises(TrackingError, match="error code 500"):
+        open_run(mlflow, experiment=f"e-{call}", name="half", identity="half", params={"lr": 1})
+    (left,) = mlflow.search_runs([mlflow.get_experiment_by_name(f"e-{call}").experiment_id])
+    assert left.info.status == "FAILED"
+    monkeypatch.undo()
+    again = open_run(mlflow, experiment=f"e-{call}", name="half", identity="half", params={"lr": 1})
+    assert (again.run_id, mlflow.get_run(again.run_id).info.status) == (left.info.run_id, "RUNNING")
+
+
+def test_a_run_that_ends_as_the_server_falters_is_ended_by_another_try(
+    tracking: TrackingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow, real = MlflowClient(tracking_uri=tracking.uri), MlflowClient.set_terminated
+    failed: list[int] = []
+
+    def falters_once(self: MlflowClient, *args: Any, **more: Any) -> None:
+        if not failed:
+            failed.append(1)
+            raise MlflowException("API request failed with error code 500")
+        real(self, *args, **more)
+
+    run = open_run(mlflow, experiment="e", name="ends", identity="ends", params={})
+    monkeypatch.setattr(MlflowClient, "set_terminated", falters_once)
+    monkeypatch.setattr(mlflow_run, "PAUSES", (0.0,))
+    assert close_run(run, "FINISHED")
+    assert mlflow.get_run(run.run_id).info.status == "FINISHED"

@@ -1,8 +1,8 @@
 """Rows that wait in a file: kept in order through kills, taken up by whoever comes next."""
 
-import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -87,25 +87,17 @@ def test_a_damaged_row_is_passed_by(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Callable[[int], None]]:
-    """Lets no file grow above so many bytes, as a disk that is full: the kernel writes what fits, then refuses."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size < 0 else size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_rows_that_a_full_disk_does_not_take_wait_in_memory_in_their_order(
-    tmp_path: Path, small_disk: Callable[[int], None], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]], caplog: pytest.LogCaptureFixture
 ) -> None:
     spool = Spool.create(tmp_path)
-    small_disk(20)
-    for number in range(6):
-        spool.append({"n": number})
-    found = [spool.waiting(2)]
-    while found[-1].rows:
-        spool.mark(found[-1])
-        found.append(spool.waiting(2))
+    with full_disk(20):
+        for number in range(6):
+            spool.append({"n": number})
+        found = [spool.waiting(2)]
+        while found[-1].rows:
+            spool.mark(found[-1])
+            found.append(spool.waiting(2))
     assert [row["n"] for waiting in found for row in waiting.rows] == [0, 1, 2, 3, 4, 5]
     assert caplog.text.count("cannot be written") == 1
     spool.close()
@@ -113,13 +105,12 @@ def test_rows_that_a_full_disk_does_not_take_wait_in_memory_in_their_order(
 
 
 def test_once_there_is_room_again_rows_from_memory_are_on_disk_for_the_next_process(
-    tmp_path: Path, small_disk: Callable[[int], None]
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     spool = Spool.create(tmp_path)
-    small_disk(20)
-    for number in range(4):
-        spool.append({"n": number})
-    small_disk(-1)
+    with full_disk(20):
+        for number in range(4):
+            spool.append({"n": number})
     assert spool.waiting(0).rows == []
     file_of(spool).close()
     (found,) = Spool.left_behind(tmp_path, but=None)

@@ -1,9 +1,9 @@
 """What a run tells MLflow: never raises, never waits, nothing lost, nothing doubled, in order."""
 
-import resource
 import socket
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -193,18 +193,17 @@ def test_where_no_folder_can_be_written_all_goes_from_memory_and_it_is_said_once
 
 
 def test_a_full_disk_costs_neither_row_nor_file_while_the_server_is_up(
-    server: FakeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: FakeServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    full_disk: Callable[[int], AbstractContextManager[None]],
 ) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with start_tracker(RUN, tmp_path) as tracker:
         server.away = True
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))  # no file may grow further, as on a full disk
-        try:
+        with full_disk(200):
             for step in range(50):
                 tracker.metrics({"loss": float(step)}, step)
             tracker.artifact("pictures/grid.jpg", b"people" * 100)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         server.away = False
     assert [step for _, step, _ in server.metrics] == list(range(50))
     assert server.files == {"pictures/grid.jpg": b"people" * 100}

@@ -13,6 +13,10 @@ def shard(
     ] = None,
     per_shard: Annotated[int, typer.Option(help="At most this many images a shard.")] = 128,
     dataset: Annotated[str, typer.Option(help="Name kept in the index. Default: the source's last part.")] = "",
+    category: Annotated[str, typer.Option(help="Name of the category. Default: the only one with keypoints.")] = "",
+    skeleton: Annotated[
+        str, typer.Option(help="Its keypoints: a built-in skeleton or a .yaml file. Default: as the annotations say.")
+    ] = "",
     strict: Annotated[bool, typer.Option(help="Fail where an image is bad, instead of leaving it out.")] = False,
     ray: Annotated[
         bool | None, typer.Option("--ray/--no-ray", help="As Ray tasks. Default: where RAY_ADDRESS is set.")
@@ -26,6 +30,8 @@ def shard(
 
     Example: lhrnet shard ~/coco s3://lhrnet/shards/coco --split val2017
     """
+    from pipeline.config.skeleton_file import skeleton_named
+    from pipeline.sharding.category import Choice
     from pipeline.sharding.plan import make_plans
     from pipeline.sharding.runners import choose
     from pipeline.sharding.source import present
@@ -34,7 +40,11 @@ def shard(
 
     runner = choose(ray=ray, workers=workers)
     refused: list[str] = []
-    for plan in make_plans(source, target, present(source, split or ()), per_shard=per_shard, dataset=dataset):
+    choice = Choice(category=category, skeleton=skeleton_named(skeleton) if skeleton else None)
+    names = present(source, split or ())
+    for plan in make_plans(source, target, names, per_shard=per_shard, dataset=dataset, choice=choice):
+        for note in plan.file.notes:
+            typer.echo(f"{plan.split}: {note}", err=True)
         try:
             with Progress(plan.images, f"shard {plan.split}") as progress:
                 report = write_split(plan, runner=runner, strict=strict, done=progress.advance)

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.coco import SKELETON
 from lhrnet.person import Person
+from lhrnet.skeleton import COCO, Skeleton
+from lhrnet.skeleton.skeleton import Side
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -31,8 +32,8 @@ PEOPLE: Final[tuple[Colour, ...]] = (
 )
 """Colours of trunks and heads, by the person's place in the list."""
 
-DRAWN: Final = tuple(limb for limb in SKELETON if limb not in ((3, 5), (4, 6)))
-"""COCO's skeleton without the lines from ears to shoulders, which cross the face."""
+FINE: Final = 0.05
+"""Keypoints with a smaller OKS sigma, those of face and fingers, are drawn smaller."""
 MIN_SCORE: Final = 0.2
 """People below are not drawn where a network brings no threshold of its own."""
 _LEGIBLE: Final = 384
@@ -42,6 +43,7 @@ _SUBPIXELS: Final = 4
 def draw_people(
     image: Image,
     people: Sequence[Person],
+    skeleton: Skeleton = COCO,
     *,
     scale: int | None = None,
     scores: bool = True,
@@ -53,6 +55,7 @@ def draw_people(
     Args:
         image: (H, W, 3) RGB uint8; not changed.
         people: in the image's pixels.
+        skeleton: whose keypoints they have.
         scale: whole factor by which the picture is enlarged; None: as much as makes its short side 384 or more.
         scores: write each person's score beside the head.
         min_score: people below are left out. COCO counts everybody found; see `Predictor.min_score`.
@@ -62,45 +65,47 @@ def draw_people(
         (H · scale, W · scale, 3) RGB uint8.
 
     Raises:
-        ValueError: the image is not RGB of bytes.
+        ValueError: the image is not RGB of bytes, or a person has other keypoints than the skeleton.
     """
     _check(image)
+    if people and len(people[0].keypoints) != skeleton.count:
+        raise ValueError(
+            f"people of {len(people[0].keypoints)} keypoints do not fit {skeleton.name}'s {skeleton.count}"
+        )
     factor = scale or max(1, math.ceil(_LEGIBLE / min(image.shape[:2])))
     h, w = image.shape[:2]
     canvas = np.array(cv2.resize(image, (w * factor, h * factor), interpolation=cv2.INTER_CUBIC))
     drawn = [(i, person) for i, person in enumerate(people) if person.score >= min_score]
     for i, person in reversed(drawn):
-        _skeleton(canvas, person, factor, PEOPLE[i % len(PEOPLE)], min_keypoint)
+        _person(canvas, person, skeleton, factor, PEOPLE[i % len(PEOPLE)], min_keypoint)
     if scores:
         for i, person in reversed(drawn):
             _score(canvas, person, factor, PEOPLE[i % len(PEOPLE)], min_keypoint)
     return canvas
 
 
-def side_colour(a: int, b: int, own: Colour) -> Colour:
-    """Colour of the limb between two keypoints: left, right, or the person's own across the middle."""
-    sides = {0 if k == 0 else 1 + (k % 2 == 0) for k in (a, b)}
-    if a < 5 or b < 5 or len(sides) > 1 or {a, b} in ({5, 11}, {6, 12}):
-        return own
-    return LEFT if sides == {1} else RIGHT
+def side_colour(side: Side, own: Colour) -> Colour:
+    """Colour of a limb or keypoint of this side; `own` where it is on none."""
+    return {"left": LEFT, "right": RIGHT}.get(side, own)
 
 
-def _skeleton(canvas: Image, person: Person, factor: int, own: Colour, least: float) -> None:
+def _person(canvas: Image, person: Person, skeleton: Skeleton, factor: int, own: Colour, least: float) -> None:
     points = person.keypoints[:, :2] * factor
     shown = person.keypoints[:, 2] > least
     if not shown.any():
         return
     extent = float(np.ptp(points[shown], axis=0).max())
     width = max(2, round(extent / 70))
-    limbs = [(a, b) for a, b in DRAWN if shown[a] and shown[b]]
-    for a, b in limbs:
+    sides = zip(skeleton.limbs, skeleton.colours, strict=True)
+    limbs = [(a, b, side) for (a, b), side in sides if side != "hidden" and shown[a] and shown[b]]
+    for a, b, _ in limbs:
         cv2.line(canvas, _fixed(points[a]), _fixed(points[b]), (20, 20, 20), width + 2, cv2.LINE_AA, _SUBPIXELS)
-    for a, b in limbs:
-        colour = side_colour(a, b, own)
+    for a, b, side in limbs:
+        colour = side_colour(side, own)
         cv2.line(canvas, _fixed(points[a]), _fixed(points[b]), colour, width, cv2.LINE_AA, _SUBPIXELS)
     for k in np.flatnonzero(shown):
-        colour = own if k == 0 else LEFT if k % 2 else RIGHT
-        radius = width if k >= 5 else max(2, round(0.8 * width))
+        colour = side_colour(skeleton.sides[k], own)
+        radius = max(2, round(0.8 * width)) if skeleton.sigmas[k] < FINE else width
         cv2.circle(canvas, _fixed(points[k]), (radius + 1) << _SUBPIXELS, (20, 20, 20), -1, cv2.LINE_AA, _SUBPIXELS)
         cv2.circle(canvas, _fixed(points[k]), radius << _SUBPIXELS, colour, -1, cv2.LINE_AA, _SUBPIXELS)
 
@@ -128,24 +133,31 @@ def _fixed(point: NDArray[np.floating]) -> tuple[int, int]:
     return x, y
 
 
-def draw_heatmaps(image: Image, heat_Khw: NDArray[np.floating], *, gain: float = 1.0) -> Image:
-    """Lay heatmaps over a dimmed image: left keypoints orange, right ones blue, the nose white.
+def draw_heatmaps(
+    image: Image, heat_Khw: NDArray[np.floating], skeleton: Skeleton = COCO, *, gain: float = 1.0
+) -> Image:
+    """Lay heatmaps over a dimmed image: left keypoints orange, right ones blue, those in the middle white.
 
     Args:
         image: (H, W, 3) RGB uint8.
-        heat_Khw: (17, h, w), of the image's proportions; values below 0 count as 0, above 1 as 1.
+        heat_Khw: (K, h, w), of the image's proportions; values below 0 count as 0, above 1 as 1.
+        skeleton: whose K keypoints they are.
         gain: factor on the heatmaps.
     """
     _check(image)
     h, w = image.shape[:2]
     heat = np.clip(np.asarray(heat_Khw, np.float32) * gain, 0.0, 1.0)
-    layers = np.stack([heat[1::2].max(0), heat[2::2].max(0), heat[0]], -1)
+    layers = np.stack([heat[_at(skeleton, side)].max(0, initial=0.0) for side in ("left", "right", "own")], -1)
     layers = cv2.resize(layers, (w, h), interpolation=cv2.INTER_LINEAR)
     share = layers**2 / np.maximum((layers**2).sum(-1, keepdims=True), 1e-9)
     colours = share @ np.array((LEFT, RIGHT, (255, 255, 255)), np.float32)
     alpha = layers.max(-1, keepdims=True)
     picture = image * 0.4 * (1 - alpha) + colours * alpha
     return np.asarray(picture.round(), np.uint8)
+
+
+def _at(skeleton: Skeleton, side: Side) -> list[int]:
+    return [k for k, its in enumerate(skeleton.sides) if its == side]
 
 
 def draw_tags(
@@ -159,8 +171,8 @@ def draw_tags(
 
     Args:
         image: (H, W, 3) RGB uint8.
-        heat_Khw: (17, h, w): where tags count, and how brightly they are shown.
-        tags_Khw: (17, h, w).
+        heat_Khw: (K, h, w): where tags count, and how brightly they are shown.
+        tags_Khw: (K, h, w).
         limits: tags shown as red and as violet; None: the least and the greatest tag on a heatmap above 0.2.
     """
     _check(image)

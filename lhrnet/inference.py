@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from lhrnet.coco import FLIP_INDEX, K
 from lhrnet.decoder.grouping import GroupingConfig
 from lhrnet.geometry import fit, input_size, warp
+from lhrnet.network.config import ModelConfig
 from lhrnet.normalise import normalise
+from lhrnet.skeleton import COCO, Skeleton
 
 Image = NDArray[np.uint8]
 
@@ -62,25 +63,34 @@ def protocol_named(name: str) -> InferenceProtocol:
 class PixelNetwork(nn.Module):
     """A network that takes raw pixels. Exported networks do; `FromPixels` wraps any other.
 
-    Its forward takes RGB bytes (B, H, W, 3), H and W multiples of 32, and returns heatmaps (B, 17, H/2, W/2), the mean
-    of both resolutions, and tags (B, 17, H/4, W/4), both float32.
+    Its forward takes RGB bytes (B, H, W, 3), H and W multiples of 32, and returns heatmaps (B, K, H/2, W/2), the mean
+    of both resolutions, and tags (B, K, H/4, W/4), both float32.
+
+    Attributes:
+        skeleton: the K keypoints of its maps.
     """
+
+    skeleton: Skeleton = COCO
 
 
 class FromPixels(PixelNetwork):
     """A network of `lhrnet.network` behind the normalisation of its input.
 
     Args:
-        network: takes normalised (B, 3, H, W), gives maps at 1/4 and 1/2.
+        network: takes normalised (B, 3, H, W), gives maps at 1/4 and 1/2; of COCO's keypoints unless its settings say
+            others.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        config = getattr(network, "config", None)
+        self.skeleton = config.keypoints if isinstance(config, ModelConfig) else COCO
 
     def forward(self, pixels_BHW3: Tensor) -> tuple[Tensor, Tensor]:
-        """Heatmaps (B, 17, H/2, W/2) and tags (B, 17, H/4, W/4) of RGB bytes (B, H, W, 3) on the network's device."""
-        return merged(*self.network(normalise(pixels_BHW3.permute(0, 3, 1, 2))))
+        """Heatmaps (B, K, H/2, W/2) and tags (B, K, H/4, W/4) of RGB bytes (B, H, W, 3) on the network's device."""
+        quarter, half = self.network(normalise(pixels_BHW3.permute(0, 3, 1, 2)))
+        return merged(quarter, half, self.skeleton.count)
 
 
 def from_pixels(network: nn.Module) -> PixelNetwork:
@@ -117,7 +127,7 @@ def maps_of(
         device: where the network is.
 
     Returns:
-        The input's pixels (h, w, 3), heatmaps (17, h/2, w/2) and tags (17, h/4, w/4).
+        The input's pixels (h, w, 3), heatmaps (K, h/2, w/2) and tags (K, h/4, w/4).
     """
     pixels = fit_input(image, size)
     with torch.inference_mode():
@@ -135,19 +145,22 @@ def batch_maps(network: PixelNetwork, pixels_BHW3: Tensor, *, flip: bool) -> tup
         flip: also run the mirrored batch.
 
     Returns:
-        Heatmaps (B, 17, H/2, W/2), the mean of both directions, and tags (B, 17, T, H/4, W/4) with T = 2 when flipped.
+        Heatmaps (B, K, H/2, W/2), the mean of both directions, and tags (B, K, T, H/4, W/4) with T = 2 when flipped.
     """
     if not flip:
         heat, tags = network(pixels_BHW3)
         return heat, tags.unsqueeze(2)
     heat, tags = network(torch.cat([pixels_BHW3, pixels_BHW3.flip(2)]))
-    count, swap = len(heat) // 2, list(FLIP_INDEX)
+    count, swap = len(heat) // 2, list(network.skeleton.flip)
     heat = (heat[:count] + heat[count:].flip(3)[:, swap]) / 2
     return heat, torch.stack([tags[:count], tags[count:].flip(3)[:, swap]], dim=2)
 
 
-def merged(quarter: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    """A network's two outputs as heatmaps (B, 17, H/2, W/2), the mean of both, and the first one's tags; float32."""
+def merged(quarter: Tensor, half: Tensor, keypoints: int) -> tuple[Tensor, Tensor]:
+    """A network's two outputs as heatmaps (B, K, H/2, W/2), the mean of both, and the first one's tags; float32.
+
+    Further channels, which fill a layer up to a width that computes faster, are left away.
+    """
     quarter, half = quarter.float(), half.float()
-    upsampled = interpolate(quarter[:, :K], scale_factor=2.0, mode="bilinear", align_corners=False)
-    return (upsampled + half[:, :K]) / 2, quarter[:, K : 2 * K]
+    upsampled = interpolate(quarter[:, :keypoints], scale_factor=2.0, mode="bilinear", align_corners=False)
+    return (upsampled + half[:, :keypoints]) / 2, quarter[:, keypoints : 2 * keypoints]

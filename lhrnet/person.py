@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.coco import PERSON, K
+from lhrnet.coco import PERSON
 from lhrnet.geometry import Matrix, apply
 
 
@@ -16,19 +16,19 @@ class Person:
     """One person's keypoints."""
 
     keypoints: NDArray[np.float32]
-    """(17, 3) x, y in image pixels (corner coordinates) and score; a keypoint that was not found has score 0."""
+    """(K, 3) x, y in image pixels (corner coordinates) and score; a keypoint that was not found has score 0."""
     score: float
-    """Confidence; grouping gives the mean of the 17 keypoints' scores (see `lhrnet.decoder.grouping.Groups`)."""
+    """Confidence; grouping gives the mean of the K keypoints' scores (see `lhrnet.decoder.grouping.Groups`)."""
     tag: NDArray[np.float32] | None = None
     """(T,) mean tag by which the keypoints were grouped; None if unknown."""
 
     def __post_init__(self) -> None:
-        if self.keypoints.shape != (K, 3):
-            raise ValueError(f"keypoints must have shape ({K}, 3), not {self.keypoints.shape}")
+        if self.keypoints.ndim != 2 or self.keypoints.shape[1] != 3 or not len(self.keypoints):
+            raise ValueError(f"keypoints must have shape (K, 3), K at least 1, not {self.keypoints.shape}")
 
     @property
     def found(self) -> NDArray[np.bool_]:
-        """(17,) which keypoints were found."""
+        """(K,) which keypoints were found."""
         return self.keypoints[:, 2] > 0
 
     @property
@@ -65,11 +65,11 @@ class Person:
         """A person from an entry of COCO's results, or of its annotations, whose labelled keypoints get score 1.
 
         Raises:
-            ValueError: the entry does not hold 17 triplets.
+            ValueError: the entry does not hold triplets.
         """
         numbers = np.asarray(entry.get("keypoints", ()), dtype=np.float32)
-        if numbers.size != 3 * K:
-            raise ValueError(f"a COCO person needs {3 * K} numbers under 'keypoints'; this entry has {numbers.size}")
-        keypoints = numbers.reshape(K, 3).copy()
+        if not numbers.size or numbers.size % 3:
+            raise ValueError(f"a person needs three numbers a keypoint under 'keypoints'; this one has {numbers.size}")
+        keypoints = numbers.reshape(-1, 3).copy()
         keypoints[:, 2] = keypoints[:, 2].clip(0, 1)
         return cls(keypoints=keypoints, score=float(entry.get("score", 1.0)))

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from lhrnet.image_file import read_image
 from lhrnet.inference import Image, InferenceProtocol, batch_maps, fit_input, from_pixels, protocol_named
 from lhrnet.network.config import check_short_side
 from lhrnet.person import Person
+from lhrnet.skeleton import Skeleton
 
 
 @dataclass(kw_only=True)
@@ -56,6 +57,7 @@ class Predictor:
             evaluation found; None: `lhrnet.draw.MIN_SCORE`.
 
     Attributes:
+        skeleton: the keypoints of the people it finds.
         timings: seconds spent so far; assign a new `Timings` to start from zero.
 
     Raises:
@@ -83,6 +85,12 @@ class Predictor:
         self.pool = pool
         self.timings = Timings()
         self._of_pixels = from_pixels(self.network)
+        self._grouping = replace(self.protocol.grouping, order=self._of_pixels.skeleton.order)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The keypoints of the people it finds."""
+        return self._of_pixels.skeleton
 
     def __call__(self, image: Image | str | Path) -> list[Person]:
         """The people in one image, in its pixels, highest score first.
@@ -130,9 +138,9 @@ class Predictor:
         started = time.perf_counter()
         if heat.device.type == "cpu":
             small_tags = np.moveaxis(tags.numpy(), 2, -1)
-            groups = group_batch(heat.numpy(), small_tags, self.protocol.grouping, size=sides[::-1], pool=self.pool)
+            groups = group_batch(heat.numpy(), small_tags, self._grouping, size=sides[::-1], pool=self.pool)
         else:
-            groups = group_on_device(heat, tags, self.protocol.grouping, pool=self.pool)
+            groups = group_on_device(heat, tags, self._grouping, pool=self.pool)
         people = [
             people_of(found, inverse(fit(image.shape[1], image.shape[0], sides)))
             for found, image in zip(groups, images, strict=True)
@@ -142,7 +150,7 @@ class Predictor:
         return people
 
     def _maps(self, images: Sequence[Image], sides: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Heatmaps (B, 17, h, w), the mean over all scales, and tags (B, 17, T, h', w').
+        """Heatmaps (B, K, h, w), the mean over all scales, and tags (B, K, T, h', w').
 
         On a GPU both are as large as the input. On the CPU they are left as small as they are, where grouping can read
         them so.

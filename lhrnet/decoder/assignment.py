@@ -1,9 +1,10 @@
 """Greedy grouping by tags: for each keypoint in turn, peaks are matched to people by mean tag, or start new people."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.coco import GROUPING_ORDER
 from lhrnet.decoder.munkres import first_optimum
 from lhrnet.decoder.peaks import Peaks
 
@@ -34,22 +35,23 @@ class _Groups:
         self.members[people] += 1
 
 
-def assign(peaks: Peaks, *, tag_threshold: float, max_people: int) -> NDArray[np.int64]:
+def assign(peaks: Peaks, order: Sequence[int], *, tag_threshold: float, max_people: int) -> NDArray[np.int64]:
     """Group peaks into people (associative embedding, Newell et al. 2017).
 
     The cost of matching a peak with a person is 100 times the tag distance, rounded to whole numbers so that scores
     decide between similar tags, minus the peak's score.
 
     Args:
-        peaks: of one image, 17 keypoints.
+        peaks: of one image, K keypoints.
+        order: the K keypoints as they are visited.
         tag_threshold: a peak joins a person only when its tag is nearer than this to the person's mean tag.
         max_people: peaks join the first `max_people` people only; any others are started and never joined.
 
     Returns:
-        (P, 17) which peak is whose keypoint, -1 for none; people in the order in which they were started.
+        (P, K) which peak is whose keypoint, -1 for none; people in the order in which they were started.
     """
     groups = _Groups(peaks)
-    for keypoint in GROUPING_ORDER:
+    for keypoint in order:
         first, last = peaks.start[keypoint], peaks.start[keypoint + 1]
         if first == last:
             continue

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
-from lhrnet.coco import K
 from lhrnet.decoder.grouping import GroupingConfig, Groups, filled, group, missing, nobody, people_of_peaks
 from lhrnet.decoder.peaks import Peaks
 
@@ -42,15 +41,16 @@ def group_on_device(
     """
     config = config or GroupingConfig()
     images, keypoints, *size = heat_BKhw.shape
-    if keypoints != K or len(size) != 2 or tags_BKThw.shape != (images, K, tags_BKThw.shape[2], *size):
+    count = len(config.order)
+    if keypoints != count or len(size) != 2 or tags_BKThw.shape != (images, count, tags_BKThw.shape[2], *size):
         shapes = f"{tuple(heat_BKhw.shape)} and {tuple(tags_BKThw.shape)}"
-        raise ValueError(f"grouping needs (B, {K}, h, w) heatmaps and (B, {K}, T, h, w) tags, not {shapes}")
+        raise ValueError(f"grouping needs (B, {count}, h, w) heatmaps and (B, {count}, T, h, w) tags, not {shapes}")
     if not heat_BKhw.numel():
-        return [nobody(tags_BKThw.shape[2])] * images
+        return [nobody(count, tags_BKThw.shape[2])] * images
     finite_B = torch.isfinite(heat_BKhw.sum((1, 2, 3))) & torch.isfinite(tags_BKThw.sum((1, 2, 3, 4)))
     is_peak, plateaus_B = _peak_pixels(heat_BKhw, config)
-    count = min(config.max_people, heat_BKhw[0, 0].numel())
-    scores, index = torch.where(is_peak, heat_BKhw, -torch.inf).flatten(2).topk(count)
+    most = min(config.max_people, heat_BKhw[0, 0].numel())
+    scores, index = torch.where(is_peak, heat_BKhw, -torch.inf).flatten(2).topk(most)
     tags = tags_BKThw.flatten(3).gather(3, index[:, :, None].expand(-1, -1, tags_BKThw.shape[2], -1))
     maps = torch.arange(heat_BKhw.shape[0] * heat_BKhw.shape[1], device=heat_BKhw.device)
     points = _between_pixels(heat_BKhw, maps.view(*heat_BKhw.shape[:2], 1), index)
@@ -60,7 +60,7 @@ def group_on_device(
 
     def people(image: int) -> Groups:
         if not finite[image]:
-            return nobody(tags_BKThw.shape[2])
+            return nobody(count, tags_BKThw.shape[2])
         peaks, order = _peaks(scores_[image], index_[image], tags_[image])
         return people_of_peaks(peaks, points_[image].reshape(-1, 2)[order], config)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.coco import MAX_PEOPLE, K
+from lhrnet.coco import GROUPING_ORDER, MAX_PEOPLE
 from lhrnet.decoder.assignment import assign
 from lhrnet.decoder.enlarged import FACTORS, Enlarged, Floats, factor_of
 from lhrnet.decoder.peaks import Peaks, find_peaks
@@ -28,6 +28,8 @@ class GroupingConfig:
     """A peak joins a person only when its tag is nearer than this to the person's mean tag."""
     nms_kernel: int = 5
     """Odd side, in pixels, of the window in which a peak must be the highest."""
+    order: tuple[int, ...] = GROUPING_ORDER
+    """The keypoints in the order in which they are visited: a skeleton's `order`; its length is K."""
     refine: bool = True
     """Fill in missing keypoints where heatmap minus rounded tag distance is highest."""
 
@@ -47,11 +49,11 @@ class Groups:
     """The people of one image in the coordinates of its maps."""
 
     keypoints: Floats
-    """(P, 17, 3) x, y (corner coordinates) and score; 0 everywhere for a keypoint that is missing."""
+    """(P, K, 3) x, y (corner coordinates) and score; 0 everywhere for a keypoint that is missing."""
     tags: Floats
     """(P, T) mean tags."""
     scores: Floats
-    """(P,) mean score of the 17 keypoints, 0 counted for what no peak gave, before missing ones are filled in."""
+    """(P,) mean score of the K keypoints, 0 counted for what no peak gave, before missing ones are filled in."""
 
 
 def group(
@@ -64,8 +66,8 @@ def group(
     """Find the people of one image.
 
     Args:
-        heat_Khw: (17, h, w) heatmaps, any float type.
-        tags_KhwT: (17, h', w', T) tags, T = 2 with the flip test; fastest as a view of (17, T, h', w').
+        heat_Khw: (K, h, w) heatmaps, any float type.
+        tags_KhwT: (K, h', w', T) tags, T = 2 with the flip test; fastest as a view of (K, T, h', w').
         config: settings; None for the defaults.
         size: height and width at which people are looked for, in both maps enlarged to it (bilinear, edges on edges);
             each is 1, 2 or 4 times a map's. None: those of the heatmaps.
@@ -77,20 +79,21 @@ def group(
         ValueError: the shapes do not fit together.
     """
     config = config or GroupingConfig()
+    count = len(config.order)
     size = size or heat_Khw.shape[1:]
-    fits = heat_Khw.ndim == 3 and tags_KhwT.ndim == 4 and heat_Khw.shape[0] == tags_KhwT.shape[0] == K
+    fits = heat_Khw.ndim == 3 and tags_KhwT.ndim == 4 and heat_Khw.shape[0] == tags_KhwT.shape[0] == count
     heat_times, tag_times = (factor_of(maps.shape[1:3], size) if fits else None for maps in (heat_Khw, tags_KhwT))
     if heat_times is None or tag_times is None:
         raise ValueError(
-            f"grouping needs ({K}, h, w) heatmaps and ({K}, h, w, T) tags, and {size} pixels must be "
+            f"grouping needs ({count}, h, w) heatmaps and ({count}, h, w, T) tags, and {size} pixels must be "
             f"{' or '.join(map(str, FACTORS))} times as many on each side: not {heat_Khw.shape} and {tags_KhwT.shape}"
         )
     dimensions = tags_KhwT.shape[3]
-    tags_NThw = np.moveaxis(tags_KhwT, 3, 1).reshape(K * dimensions, *tags_KhwT.shape[1:3])
+    tags_NThw = np.moveaxis(tags_KhwT, 3, 1).reshape(count * dimensions, *tags_KhwT.shape[1:3])
     heat = Enlarged(np.ascontiguousarray(heat_Khw, np.float32), heat_times)
     tags = Enlarged(np.ascontiguousarray(tags_NThw, np.float32), tag_times)
     if not heat.small.size or not np.isfinite(heat.small.sum()) or not np.isfinite(tags.small.sum()):
-        return nobody(dimensions)
+        return nobody(count, dimensions)
     peaks = find_peaks(
         heat,
         tags,
@@ -109,9 +112,9 @@ def group(
 
 def people_of_peaks(peaks: Peaks, points_N2: Floats, config: GroupingConfig) -> Groups:
     """Group peaks, given their sub-pixel positions, into people."""
-    peak_PK = assign(peaks, tag_threshold=config.tag_threshold, max_people=config.max_people)
+    peak_PK = assign(peaks, config.order, tag_threshold=config.tag_threshold, max_people=config.max_people)
     if not len(peak_PK):
-        return nobody(peaks.tag.shape[1])
+        return nobody(len(config.order), peaks.tag.shape[1])
     found_PK = peak_PK >= 0
     chosen = peak_PK[found_PK]
     keypoints = np.zeros((*peak_PK.shape, 3), dtype=np.float32)
@@ -144,10 +147,10 @@ def filled(
     return Groups(keypoints=keypoints, tags=groups.tags, scores=groups.scores)
 
 
-def nobody(dimensions: int) -> Groups:
-    """An empty result, with tags of `dimensions` dimensions."""
+def nobody(keypoints: int, dimensions: int) -> Groups:
+    """An empty result, of so many keypoints and dimensions of tags."""
     return Groups(
-        keypoints=np.zeros((0, K, 3), np.float32),
+        keypoints=np.zeros((0, keypoints, 3), np.float32),
         tags=np.zeros((0, dimensions), np.float32),
         scores=np.zeros(0, np.float32),
     )

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lhrnet.coco import K
 from lhrnet.losses.targets import CENTRES, Centre, render_heatmaps, tag_indices
 
 Push = Literal["exp", "hinge"]
@@ -84,7 +83,7 @@ def pose_loss(outputs: tuple[Tensor, Tensor], joints_BPK3: Tensor, mask_half_Bhw
     """Compare the network's two outputs with the people in the images.
 
     Args:
-        outputs: (B,34,H/4,W/4) and (B,34 or 17,H/2,W/2): heatmaps, then tags.
+        outputs: (B,2K,H/4,W/4) and (B,2K or K,H/2,W/2): heatmaps, then tags.
         joints_BPK3: x, y in input pixels and v (> 0: labelled), padded with zeros to any number of people.
         mask_half_Bhw: (B,H/2,W/2), nonzero where a pixel counts in the heatmap loss. At 1/4 resolution a pixel
             counts if all of its four do.
@@ -98,7 +97,7 @@ def pose_loss(outputs: tuple[Tensor, Tensor], joints_BPK3: Tensor, mask_half_Bhw
     """
     quarter, half = outputs
     _check(quarter, half, joints_BPK3, mask_half_Bhw, config)
-    counts = (mask_half_Bhw != 0).float()
+    counts, keypoints = (mask_half_Bhw != 0).float(), joints_BPK3.shape[2]
     heatmap = pull = push = joints_BPK3.new_zeros((), dtype=torch.float32)
     for output, stride, mask, weight, tagged in (
         (quarter, 4, -functional.max_pool2d(-counts, 2), config.quarter_weight, True),
@@ -106,7 +105,7 @@ def pose_loss(outputs: tuple[Tensor, Tensor], joints_BPK3: Tensor, mask_half_Bhw
     ):
         size = (output.shape[2], output.shape[3])
         joints = joints_BPK3 / stride  # v too: only its sign is read
-        heat, tags = torch.split(output.float(), [K, output.shape[1] - K], dim=1)
+        heat, tags = torch.split(output.float(), [keypoints, output.shape[1] - keypoints], dim=1)
         target = render_heatmaps(joints, size, config.sigma, config.centre)
         heatmap = heatmap + weight * heatmap_loss(heat, target, mask, config.positive_weight).mean()
         if tagged:
@@ -172,13 +171,14 @@ def tag_loss(
 
 def _check(quarter: Tensor, half: Tensor, joints: Tensor, mask: Tensor, config: LossConfig) -> None:
     images, channels, height, width = quarter.shape
+    count = channels // 2
     shapes = f"outputs {tuple(quarter.shape)} and {tuple(half.shape)}, joints {tuple(joints.shape)}, "
     shapes += f"mask {tuple(mask.shape)}"
-    if channels != 2 * K or half.shape[1] not in (K, 2 * K):
-        raise ValueError(f"{shapes}: the outputs need {2 * K} and {K} or {2 * K} channels")
-    if config.tags_at_half and half.shape[1] != 2 * K:
-        raise ValueError(f"{shapes}: loss.tags_at_half needs an output at 1/2 resolution of {2 * K} channels")
+    if channels != 2 * count or half.shape[1] not in (count, 2 * count):
+        raise ValueError(f"{shapes}: K keypoints need outputs of 2 K and of K or 2 K channels")
+    if config.tags_at_half and half.shape[1] != 2 * count:
+        raise ValueError(f"{shapes}: loss.tags_at_half needs an output at 1/2 resolution of {2 * count} channels")
     if half.shape[0] != images or half.shape[2:] != (2 * height, 2 * width) or mask.shape != half[:, 0].shape:
         raise ValueError(f"{shapes}: the second output and the mask must be twice as large as the first output")
-    if joints.dim() != 4 or joints.shape[0] != images or joints.shape[2:] != (K, 3):
-        raise ValueError(f"{shapes}: the joints must be (images, people, {K}, 3)")
+    if joints.dim() != 4 or joints.shape[0] != images or joints.shape[2:] != (count, 3):
+        raise ValueError(f"{shapes}: the joints must be (images, people, {count}, 3)")

@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lhrnet.coco import MAX_DETECTIONS, PERSON, K, labelled_keypoints
+from lhrnet.coco import MAX_DETECTIONS, PERSON, labelled_keypoints
 from lhrnet.metrics.oks import oks_matrix
+from lhrnet.skeleton import Skeleton
+from lhrnet.skeleton.infer import keypoint_category, of_truth
 
 Truth = Mapping[str, Any]
-"""A COCO person-keypoints dataset: images, annotations, categories."""
+"""A dataset in the form of COCO's person keypoints: images, annotations, categories. Its category says which keypoints
+there are, and with it the tolerances; without categories they are COCO's."""
 
 Detection = Mapping[str, Any]
-"""One person in COCO's results form: image_id, category_id, keypoints (51 numbers), score."""
+"""One person in COCO's results form: image_id, category_id, keypoints (3 K numbers), score."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def matched(
         annotations = [_annotated(annotation, i) for i, annotation in enumerate(truth["annotations"], 1)]
         people = [_person(detection, i) for i, detection in enumerate(detections, 1)]
         evaluation = _Evaluation(_coco(truth, annotations), _coco(truth, people), "keypoints")
+        evaluation.skeleton = of_truth(truth)
         evaluation.params.imgIds = images
         evaluation.params.catIds = [PERSON]
         if not by_size:
@@ -126,30 +130,33 @@ def image_oks(truth: Truth, detections: Sequence[Detection], image_ids: Sequence
         annotated[annotation["image_id"]].append(annotation)
     for detection in detections:
         found[detection["image_id"]].append(detection)
-    result = []
+    result, skeleton = [], of_truth(truth)
     for image_id in images:
         best = _best(found[image_id])
-        oks = oks_matrix(_keypoints(best), annotated[image_id])
+        oks = oks_matrix(_keypoints(best, skeleton), annotated[image_id], skeleton)
         result.append(ImageOks(image_id, tuple(best), tuple(annotated[image_id]), oks))
     return result
 
 
 class _Evaluation(COCOeval):  # type: ignore[misc]
-    """COCO's evaluation with the OKS of an image's people vectorised; that was half of its time."""
+    """COCO's evaluation with the OKS of an image's people vectorised, which was half of its time, and any sigmas."""
+
+    skeleton: Skeleton
 
     def computeOks(self, image_id: int, category: int) -> NDArray[np.float64] | list[float]:  # noqa: N802
         annotated, found = self._gts[image_id, category], self._dts[image_id, category]
         if not annotated or not found:
             return []
-        return oks_matrix(_keypoints(_best(found)), annotated)
+        return oks_matrix(_keypoints(_best(found), self.skeleton), annotated, self.skeleton)
 
 
 def _best(detections: Sequence[Detection]) -> list[Detection]:
     return sorted(detections, key=lambda detection: -detection["score"])[:MAX_DETECTIONS]
 
 
-def _keypoints(detections: Sequence[Detection]) -> NDArray[np.float64]:
-    return np.array([detection["keypoints"] for detection in detections], dtype=np.float64).reshape(-1, K, 3)
+def _keypoints(detections: Sequence[Detection], skeleton: Skeleton) -> NDArray[np.float64]:
+    numbers = [detection["keypoints"] for detection in detections]
+    return np.array(numbers, dtype=np.float64).reshape(-1, skeleton.count, 3)
 
 
 def check_detections(truth: Truth, detections: Sequence[Detection]) -> None:
@@ -159,6 +166,7 @@ def check_detections(truth: Truth, detections: Sequence[Detection]) -> None:
         ValueError: naming the first bad detection and what is wrong with it.
     """
     known = {image["id"] for image in truth["images"]}
+    numbers = 3 * of_truth(truth).count
     for i, detection in enumerate(detections):
         if not isinstance(detection, Mapping):
             raise ValueError(f"detection {i} is {detection!r:.60}; it must be an object with image_id and keypoints")
@@ -173,9 +181,9 @@ def check_detections(truth: Truth, detections: Sequence[Detection]) -> None:
             raise ValueError(f"{name} has category {detection['category_id']}; people are category {PERSON}")
         keypoints = detection["keypoints"]
         count = len(keypoints) if isinstance(keypoints, Sequence | np.ndarray) else "no"
-        if count != 3 * K:
-            raise ValueError(f"{name} has {count} keypoint numbers; it must have {3 * K}")
-        if not _finite(keypoints, (3 * K,)):
+        if count != numbers:
+            raise ValueError(f"{name} has {count} keypoint numbers; it must have {numbers}")
+        if not _finite(keypoints, (numbers,)):
             raise ValueError(f"{name} has a keypoint that is not a finite number")
         if not _finite(detection["score"], ()):
             raise ValueError(f"{name} has score {detection['score']!r}; it must be a finite number")
@@ -194,12 +202,16 @@ def _image_ids(truth: Truth, image_ids: Sequence[int] | None) -> list[int]:
     for key in ("images", "annotations"):
         if key not in truth:
             raise ValueError(f"the truth has no {key!r}; it must be a COCO person-keypoints dataset")
+    category = keypoint_category(truth)
+    if category and category.get("id") != PERSON:
+        raise ValueError(f"the truth's {category.get('name')!r} is category {category.get('id')}; number it {PERSON}")
+    count = 3 * of_truth(truth).count
     for annotation in truth["annotations"]:
         if not isinstance(annotation, Mapping):
             raise ValueError(f"the truth's annotations hold {annotation!r:.60}; each must be an object")
         missing = [key for key in ("image_id", "category_id") if key not in annotation]
-        numbers = {"bbox": ((4,), "bbox"), "area": ((), "area"), "keypoints": ((3 * K,), f"{3 * K} keypoint numbers")}
-        missing += [said for key, (shape, said) in numbers.items() if not _finite(annotation.get(key), shape)]
+        fields = {"bbox": ((4,), "bbox"), "area": ((), "area"), "keypoints": ((count,), f"{count} keypoint numbers")}
+        missing += [said for key, (shape, said) in fields.items() if not _finite(annotation.get(key), shape)]
         if missing:
             name = f"annotation {annotation.get('id')} of image {annotation.get('image_id')}"
             raise ValueError(f"{name} has no {', '.join(missing)}; the truth must be a COCO person-keypoints dataset")

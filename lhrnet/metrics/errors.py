@@ -19,10 +19,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.coco import FLIP_INDEX, KEYPOINTS, K, labelled
+from lhrnet.coco import labelled
 from lhrnet.metrics.coco_eval import Detection, Truth, image_oks, matched
 from lhrnet.metrics.matching import RECALLS, Matches, average_precision, match
 from lhrnet.metrics.oks import keypoint_oks
+from lhrnet.skeleton import COCO, Skeleton
+from lhrnet.skeleton.infer import of_truth
 
 Kind = Literal["good", "jitter", "inversion", "swap", "miss"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -76,9 +78,10 @@ def split_errors(truth: Truth, detections: Sequence[Detection], image_ids: Seque
         ValueError: as `lhrnet.metrics.coco_eval.score`.
     """
     pairs = pair_up(truth, detections, image_ids)
-    counts: dict[str, Counter[Kind]] = {name: Counter() for name in KEYPOINTS}
+    names = of_truth(truth).keypoints
+    counts: dict[str, Counter[Kind]] = {name: Counter() for name in names}
     for pair in pairs:
-        for name, kind in zip(KEYPOINTS, pair.kinds, strict=True):
+        for name, kind in zip(names, pair.kinds, strict=True):
             if kind is not None:
                 counts[name][kind] += 1
 
@@ -104,7 +107,7 @@ def split_errors(truth: Truth, detections: Sequence[Detection], image_ids: Seque
 
 def pair_up(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[int]) -> list[Pair]:
     """Pair each found person, by descending score, with the unpaired annotated one of the highest OKS."""
-    pairs = []
+    pairs, skeleton = [], of_truth(truth)
     for image in image_oks(truth, detections, image_ids):
         people = [labelled(annotation) for annotation in image.annotations]
         free = list(people)
@@ -116,43 +119,47 @@ def pair_up(truth: Truth, detections: Sequence[Detection], image_ids: Sequence[i
             free[taken] = False
             others = [a for g, a in enumerate(image.annotations) if g != taken and people[g]]
             annotation = image.annotations[taken]
-            kinds = classify(annotation, others, detection["keypoints"])
+            kinds = classify(annotation, others, detection["keypoints"], skeleton)
             pairs.append(Pair(image.image_id, detection, annotation, float(oks[taken]), kinds))
     return pairs
 
 
 def classify(
-    annotation: Mapping[str, Any], others: Sequence[Mapping[str, Any]], keypoints: Sequence[float]
+    annotation: Mapping[str, Any],
+    others: Sequence[Mapping[str, Any]],
+    keypoints: Sequence[float],
+    skeleton: Skeleton = COCO,
 ) -> tuple[Kind | None, ...]:
     """Kind of each found keypoint.
 
     Args:
         annotation: the person that it is compared with (COCO's form).
         others: the other labelled people of the image.
-        keypoints: the found person's 51 numbers.
+        keypoints: the found person's 3 K numbers.
+        skeleton: whose K keypoints they are.
 
     Returns:
-        17 kinds; None for keypoints that are not labelled.
+        K kinds; None for keypoints that are not labelled.
     """
-    mirror, area = list(FLIP_INDEX), annotation["area"]
+    count, mirror, area = skeleton.count, list(skeleton.flip), annotation["area"]
     true = _triplets(annotation)
-    own = keypoint_oks(keypoints, true, area)
-    # The nose and its mirror image are one; the tolerance of a keypoint and its mirror image is the same.
-    same_person = np.where(np.arange(K) == mirror, 0.0, keypoint_oks(keypoints, true[mirror], area))
-    other_person = np.zeros(K)
+    own = keypoint_oks(keypoints, true, area, skeleton)
+    # A keypoint in the middle is its own mirror image; the tolerance of a keypoint and its mirror image is the same.
+    same_person = np.where(np.arange(count) == mirror, 0.0, keypoint_oks(keypoints, true[mirror], area, skeleton))
+    other_person = np.zeros(count)
     for other in map(_triplets, others):
         for towards in (other, other[mirror]):
-            other_person = np.fmax(other_person, keypoint_oks(keypoints, towards, area))
+            other_person = np.fmax(other_person, keypoint_oks(keypoints, towards, area, skeleton))
     near_own = np.where(own >= GOOD, "good", "jitter")
     near_others = np.where(np.fmax(same_person, 0.0) >= other_person, "inversion", "swap")
     off = np.where(np.fmax(same_person, other_person) < NEAR, "miss", near_others)
     kinds = np.where(own >= NEAR, near_own, off)
-    return tuple(None if np.isnan(own[k]) else kinds[k].item() for k in range(K))
+    return tuple(None if np.isnan(own[k]) else kinds[k].item() for k in range(count))
 
 
 def _triplets(annotation: Mapping[str, Any]) -> NDArray[np.float64]:
-    """(17, 3) x, y, flag."""
-    return np.asarray(annotation["keypoints"], np.float64).reshape(K, 3)
+    """(K, 3) x, y, flag."""
+    return np.asarray(annotation["keypoints"], np.float64).reshape(-1, 3)
 
 
 def _mended(detections: Sequence[Detection], pairs: Sequence[Pair], kind: Kind) -> list[Detection]:

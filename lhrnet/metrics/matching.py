@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.coco import KEYPOINTS, K
 from lhrnet.metrics.coco_eval import matched
 from lhrnet.metrics.oks import keypoint_oks
 
@@ -195,7 +194,8 @@ def bootstrap(new: Matches, old: Matches, *, gain: float, resamples: int, seed: 
 
 
 def _keypoint_oks(evaluation: Any, per_image: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
-    total, count = np.zeros(K), np.zeros(K)
+    skeleton = evaluation.skeleton
+    total, count = np.zeros(skeleton.count), np.zeros(skeleton.count)
     found = {d["id"]: d for key in evaluation._dts for d in evaluation._dts[key]}
     people = {t["id"]: t for key in evaluation._gts for t in evaluation._gts[key]}
     for outcome in per_image.values():
@@ -205,8 +205,8 @@ def _keypoint_oks(evaluation: Any, per_image: Mapping[int, Mapping[str, Any]]) -
             if ignore:
                 continue
             person = people[person_id]
-            count += np.asarray(person["keypoints"]).reshape(K, 3)[:, 2] > 0
+            count += np.asarray(person["keypoints"]).reshape(-1, 3)[:, 2] > 0
             if detection_id > 0:
                 keypoints = found[int(detection_id)]["keypoints"]
-                total += np.nan_to_num(keypoint_oks(keypoints, person["keypoints"], person["area"]))
-    return {name: float(total[k] / count[k]) if count[k] else -1.0 for k, name in enumerate(KEYPOINTS)}
+                total += np.nan_to_num(keypoint_oks(keypoints, person["keypoints"], person["area"], skeleton))
+    return {name: float(total[k] / count[k]) if count[k] else -1.0 for k, name in enumerate(skeleton.keypoints)}

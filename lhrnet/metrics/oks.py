@@ -11,32 +11,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lhrnet.coco import OKS_SIGMAS, K
-
-_VARIANCES_K = (np.array(OKS_SIGMAS) * 2) ** 2
+from lhrnet.skeleton import COCO, Skeleton
 
 
-def keypoint_oks(found: ArrayLike, true: ArrayLike, area: float) -> NDArray[np.float64]:
+def keypoint_oks(found: ArrayLike, true: ArrayLike, area: float, skeleton: Skeleton = COCO) -> NDArray[np.float64]:
     """Each keypoint's own similarity to one annotated person.
 
     Args:
-        found: (..., 17, 2 or more) or 51 numbers; x, y in image pixels, what follows is not read.
-        true: (17, 3) or 51 numbers, as COCO annotates: x, y, flag.
+        found: (..., K, 2 or more) or 3 K numbers; x, y in image pixels, what follows is not read.
+        true: (K, 3) or 3 K numbers, as COCO annotates: x, y, flag.
         area: the annotated person's, in square pixels.
+        skeleton: whose K keypoints they are: its sigmas are the tolerances.
 
     Returns:
-        (..., 17), 0 to 1; NaN where the annotated keypoint is not labelled.
+        (..., K), 0 to 1; NaN where the annotated keypoint is not labelled.
     """
-    true_K3 = np.asarray(true, np.float64).reshape(K, 3)
+    true_K3 = np.asarray(true, np.float64).reshape(skeleton.count, 3)
     points = np.asarray(found, np.float64)
-    points = points.reshape(K, 3) if points.ndim == 1 else points
-    oks = _similarity(points[..., :2] - true_K3[:, :2], area)
+    points = points.reshape(skeleton.count, 3) if points.ndim == 1 else points
+    oks = _similarity(points[..., :2] - true_K3[:, :2], area, skeleton)
     oks[..., true_K3[:, 2] <= 0] = np.nan
     return oks
 
 
 def oks_matrix(
-    keypoints_DK3: NDArray[np.floating[Any]], annotations: Sequence[Mapping[str, Any]]
+    keypoints_DK3: NDArray[np.floating[Any]], annotations: Sequence[Mapping[str, Any]], skeleton: Skeleton = COCO
 ) -> NDArray[np.float64]:
     """OKS of every detected person with every annotated one: the mean over the labelled keypoints.
 
@@ -45,25 +44,28 @@ def oks_matrix(
     Args:
         keypoints_DK3: x, y in image pixels, and a third value that is not read.
         annotations: G people of the same image in COCO's person-keypoints form.
+        skeleton: whose keypoints they are.
 
     Returns:
         (D, G), 0 to 1.
     """
     oks = np.zeros((len(keypoints_DK3), len(annotations)))
-    found = np.asarray(keypoints_DK3, np.float64)[..., :2].reshape(-1, K, 2)
+    found = np.asarray(keypoints_DK3, np.float64)[..., :2].reshape(-1, skeleton.count, 2)
     for g, annotation in enumerate(annotations):
-        each_DK = keypoint_oks(found, annotation["keypoints"], annotation["area"])
+        each_DK = keypoint_oks(found, annotation["keypoints"], annotation["area"], skeleton)
         labelled = np.array(annotation["keypoints"][2::3]) > 0
         if not labelled.any():
             left_top, size = np.split(np.array(annotation["bbox"], np.float64), 2)
             low, high = left_top - size, left_top + size * 2
-            each_DK = _similarity(np.maximum(0, low - found) + np.maximum(0, found - high), annotation["area"])
+            outside = np.maximum(0, low - found) + np.maximum(0, found - high)
+            each_DK = _similarity(outside, annotation["area"], skeleton)
             labelled[:] = True
         oks[:, g] = each_DK.compress(labelled, axis=1).sum(-1) / labelled.sum()
     return oks
 
 
-def _similarity(offset: NDArray[np.float64], area: float) -> NDArray[np.float64]:
-    """(..., 17) of (..., 17, 2) pixels between found and annotated keypoints; in pycocotools' order of operations."""
-    similarity: NDArray[np.float64] = np.exp(-((offset**2).sum(-1) / _VARIANCES_K / (area + np.spacing(1)) / 2))
+def _similarity(offset: NDArray[np.float64], area: float, skeleton: Skeleton) -> NDArray[np.float64]:
+    """(..., K) of (..., K, 2) pixels between found and annotated keypoints; in pycocotools' order of operations."""
+    variances_K = (np.array(skeleton.sigmas) * 2) ** 2
+    similarity: NDArray[np.float64] = np.exp(-((offset**2).sum(-1) / variances_K / (area + np.spacing(1)) / 2))
     return similarity

@@ -7,6 +7,7 @@ from lhrnet.network.loading import LoadReport, load_backbone
 from lhrnet.network.profile import Part, Profile, profile
 from lhrnet.network.registry import create_model
 from lhrnet.network.stages import PoseNetwork
+from lhrnet.network.warm_up import adopt
 
 __all__ = [
     "LoadReport",
@@ -14,6 +15,7 @@ __all__ = [
     "Part",
     "PoseNetwork",
     "Profile",
+    "adopt",
     "create_model",
     "deploy",
     "load_backbone",

@@ -1,10 +1,12 @@
 """The settings of a network."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 from lhrnet.network.catalogue import CATALOGUE, Setting, settings_of
 from lhrnet.network.scaling import check_r, input_side
+from lhrnet.skeleton import COCO, Skeleton
 
 CEM = Literal["none", "full", "half", "half-reordered"]
 """How the Channel Exchange Module trades channels: not at all, whole maps (Table III), halves in natural order, or
@@ -37,7 +39,7 @@ class ModelConfig:
     """How lightweight-hrnet computes the exchange: folded (exact and fast) or plain (the paper's, step by step)."""
 
     tags_at_half: bool | None = None
-    """Whether the half-resolution output has 17 tag maps too; left out, the network's own published choice."""
+    """Whether the half-resolution output has tag maps too; left out, the network's own published choice."""
 
     init: Init = "kaiming"
     """Initial weights: kaiming (output layers N(0, 0.001)), or normal, N(0, 0.001) everywhere (the reference)."""
@@ -47,6 +49,10 @@ class ModelConfig:
 
     input_size: int | None = None
     """Side of the training input in pixels, a multiple of 32; left out, the network's own."""
+
+    skeleton: Skeleton | None = None
+    """Keypoints that it finds: the name of a built-in skeleton, or a YAML file that `lhrnet data skeleton` wrote; left
+    out, those of the data, and COCO's 17 where there are no data."""
 
     def __post_init__(self) -> None:
         """Raises ValueError: a value is out of range, or set for a network that has no such setting."""
@@ -68,6 +74,17 @@ class ModelConfig:
             check_size(self.input_size, self.input_size)
             check_short_side(self.input_size)
 
+    @classmethod
+    def from_fields(cls, stored: Mapping[str, Any]) -> Self:
+        """Settings as JSON keeps them.
+
+        Raises:
+            ValueError: a value is out of range.
+            TypeError: there is no such setting.
+        """
+        skeleton = stored.get("skeleton")
+        return cls(**{**stored, "skeleton": Skeleton.from_fields(skeleton) if skeleton else None})
+
     @property
     def native_side(self) -> int:
         """Side of the square input in pixels that the network was published with."""
@@ -80,10 +97,15 @@ class ModelConfig:
         return self.native_side if self.input_size is None else self.input_size
 
     @property
+    def keypoints(self) -> Skeleton:
+        """The skeleton in use: `skeleton`, or COCO's."""
+        return self.skeleton or COCO
+
+    @property
     def half_channels(self) -> int:
-        """Channels of the half-resolution output: 34 with tag maps, 17 without."""
+        """Channels of the half-resolution output: 2 K with tag maps, K without (34 and 17 for COCO's keypoints)."""
         tags = CATALOGUE[self.name].tags_at_half if self.tags_at_half is None else self.tags_at_half
-        return 34 if tags else 17
+        return self.keypoints.count * (2 if tags else 1)
 
 
 def check_short_side(size: int) -> None:

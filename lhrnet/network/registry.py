@@ -22,7 +22,7 @@ def create_model(config: ModelConfig) -> PoseNetwork:
     """Build a network with initial weights drawn from torch's global generator.
 
     Its forward takes normalised float images (B, 3, H, W), H and W multiples of 32, and returns maps at
-    (B, 34, H/4, W/4) and (B, 34 or 17, H/2, W/2): channels 0 to 16 are heatmaps, 17 to 33 tags.
+    (B, 2K, H/4, W/4) and (B, 2K or K, H/2, W/2): heatmaps of the K keypoints of `config.keypoints`, then tags.
     The network keeps its settings as `network.config`.
     """
     network = BUILDERS[config.name](config)

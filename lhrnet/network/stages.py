@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lhrnet.coco import K
 from lhrnet.network.blocks import BasicBlock, ConvUnit
 from lhrnet.network.config import ModelConfig, check_size
 
@@ -112,13 +111,13 @@ class Stage(nn.Module):
 class Head(nn.Module):
     """Maps at the branch's resolution, then at twice that from the branch and those maps together.
 
-    (B, C, h, w) to (B, 34, h, w) and (B, `half_channels`, 2h, 2w).
+    (B, C, h, w) to (B, 2K, h, w) and (B, `half_channels`, 2h, 2w).
     """
 
-    def __init__(self, width: int, blocks: int, half_channels: int) -> None:
+    def __init__(self, width: int, blocks: int, keypoints: int, half_channels: int) -> None:
         super().__init__()
-        self.final0 = nn.Conv2d(width, 2 * K, 1)
-        up = nn.ConvTranspose2d(width + 2 * K, width, 4, 2, 1, bias=False)
+        self.final0 = nn.Conv2d(width, 2 * keypoints, 1)
+        up = nn.ConvTranspose2d(width + 2 * keypoints, width, 4, 2, 1, bias=False)
         self.deconv = nn.Sequential(up, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         self.blocks = nn.Sequential(*(BasicBlock(width) for _ in range(blocks)))
         self.final1 = nn.Conv2d(width, half_channels, 1)
@@ -158,13 +157,13 @@ class PoseNetwork(nn.Module):
         for spec in stages:
             self.stages.append(Stage(spec, previous))
             previous = spec.widths
-        self.head = Head(previous[0], head_blocks, config.half_channels)
+        self.head = Head(previous[0], head_blocks, config.keypoints.count, config.half_channels)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Maps of normalised images (B, 3, H, W).
 
         Returns:
-            (B, 34, H/4, W/4) and (B, 34 or 17, H/2, W/2); channels 0 to 16 are heatmaps, 17 to 33 tags.
+            (B, 2K, H/4, W/4) and (B, 2K or K, H/2, W/2); heatmaps of the K keypoints, then tags.
 
         Raises:
             ValueError: H or W is not a multiple of 32.

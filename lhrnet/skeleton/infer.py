@@ -82,10 +82,15 @@ def of_truth(truth: Mapping[str, Any]) -> Skeleton:
     Raises:
         ValueError: as `from_category`.
     """
-    for category in truth.get("categories", ()):
-        if isinstance(category, Mapping) and category.get("keypoints"):
-            return from_category(category)[0]
-    return COCO
+    category = keypoint_category(truth)
+    return from_category(category)[0] if category else COCO
+
+
+def keypoint_category(truth: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The first category of a ground truth that lists keypoints; None where none does."""
+    categories = truth.get("categories")
+    listed = categories if isinstance(categories, list | tuple) else ()
+    return next((c for c in listed if isinstance(c, Mapping) and c.get("keypoints")), None)
 
 
 def flip_of(names: Sequence[str], notes: list[str]) -> tuple[int, ...]:

@@ -101,6 +101,20 @@ class Skeleton:
         }
 
     @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """A skeleton from its fields as JSON keeps them, lists in place of tuples.
+
+        Raises:
+            ValueError: a field is missing, unknown or of another type, or the parts do not fit.
+        """
+        try:
+            own: dict[str, Any] = {key: v if isinstance(v, str) else tuple(v) for key, v in fields.items()}
+            own["limbs"] = tuple((int(a), int(b)) for a, b in fields["limbs"])
+            return cls(**own)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"a stored skeleton is damaged: {error}") from error
+
+    @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> Self:
         """Read the form that `tree` gives.
 

@@ -18,12 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.config import JsonDict
 from pydantic.dataclasses import dataclass as section
 
-from lhrnet.coco import K
 from lhrnet.losses.pose_loss import LossConfig
 from lhrnet.network import ModelConfig
+from lhrnet.skeleton import Skeleton
 from pipeline import SECTION
 from pipeline.checkpoints.stored_config import INSTEAD, RENAMED, current_key
 from pipeline.config.search_space import SearchConfig
+from pipeline.config.skeleton_file import skeleton_named
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.stream import StreamConfig
 from pipeline.evaluation.gate import GateConfig
@@ -88,7 +89,7 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _tags_at_half(self) -> Self:
-        if self.loss.tags_at_half and self.model.half_channels != 2 * K:
+        if self.loss.tags_at_half and self.model.half_channels != 2 * self.model.keypoints.count:
             raise ValueError(
                 f"config key loss.tags_at_half is true, but {self.model.name} has no tag maps at half resolution by "
                 f"model.tags_at_half={json.dumps(self.model.tags_at_half)}; set both to true or leave both out"
@@ -181,9 +182,22 @@ def parse(tree: Mapping[str, Any]) -> Config:
         ValueError: one line a fault, each naming the key, the value and what is allowed.
     """
     try:
-        return Config.model_validate(dict(tree))
+        return Config.model_validate(with_skeleton(tree))
     except ValidationError as error:
         raise ValueError("\n".join(_explain(dict(fault)) for fault in error.errors())) from error
+
+
+def with_skeleton(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree with the skeleton in place of its name or file, where `model.skeleton` is one.
+
+    Raises:
+        ValueError, FileNotFoundError: it is neither built in nor a file that holds one.
+    """
+    model = tree.get("model")
+    named = model.get("skeleton") if isinstance(model, Mapping) else None
+    if not isinstance(named, str):
+        return dict(tree)
+    return {**tree, "model": {**tree["model"], "skeleton": skeleton_named(named)}}
 
 
 def _explain(fault: dict[str, Any]) -> str:
@@ -233,13 +247,13 @@ def _leaf_kinds() -> dict[str, Any]:
 
 def _kinds_below(prefix: str, kind: Any) -> dict[str, Any]:
     kinds: dict[str, Any] = {}
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and kind is not Skeleton:
         hints = get_type_hints(kind)
         for field in dataclasses.fields(kind):
             kinds |= _kinds_below(f"{prefix}.{field.name}", hints[field.name])
     elif get_origin(kind) not in (None, Literal, tuple, list, dict):
         for part in get_args(kind):
-            if dataclasses.is_dataclass(part):
+            if dataclasses.is_dataclass(part) and part is not Skeleton:
                 kinds |= _kinds_below(prefix, part)
     return kinds or {prefix: kind}
 

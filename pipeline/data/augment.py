@@ -15,9 +15,10 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass as section
 
 from lhrnet import geometry
-from lhrnet.coco import FLIP_INDEX, MAX_PEOPLE, K, labelled
+from lhrnet.coco import MAX_PEOPLE, labelled
 from lhrnet.image_file import Image, decode
 from lhrnet.orientation import JPEG
+from lhrnet.skeleton import COCO, Skeleton
 from pipeline import SECTION, Share
 from pipeline.data.decode import decode_ignored
 
@@ -66,7 +67,7 @@ class TrainingSample:
     image: Image
     """(S, S, 3) RGB."""
     joints: NDArray[np.float32]
-    """(30, 17, 3) x, y in input pixels and COCO's visibility; padded with zeros."""
+    """(30, K, 3) x, y in input pixels and COCO's visibility; padded with zeros."""
     mask: Image
     """(S/2, S/2) 1 where the loss counts; 0 in ignored regions and, without `count_outside`, outside of the image."""
 
@@ -85,19 +86,21 @@ def draw_matrix(
     return (geometry.compose(matrix, geometry.mirror(width)) if mirrored else matrix), mirrored
 
 
-def joints_of(annotations: Sequence[dict[str, Any]], matrix: geometry.Matrix, mirrored: bool) -> NDArray[np.float32]:
-    """(30, 17, 3): the labelled people's joints, transformed; of more than 30 people those with the most labels."""
+def joints_of(
+    annotations: Sequence[dict[str, Any]], skeleton: Skeleton, matrix: geometry.Matrix, mirrored: bool
+) -> NDArray[np.float32]:
+    """(30, K, 3): the labelled people's joints, transformed; of more than 30 people those with the most labels."""
     people = [a["keypoints"] for a in annotations if labelled(a)]
     if len(people) > MAX_PEOPLE:
         people = sorted(people, key=lambda points: -sum(v > 0 for v in points[2::3]))[:MAX_PEOPLE]
-    joints = np.zeros((MAX_PEOPLE, K, 3), np.float32)
+    joints = np.zeros((MAX_PEOPLE, skeleton.count, 3), np.float32)
     if people:
-        source = np.asarray(people, np.float64).reshape(-1, K, 3)
+        source = np.asarray(people, np.float64).reshape(-1, skeleton.count, 3)
         joints[: len(people), :, :2] = geometry.apply(matrix, source[..., :2])
         joints[: len(people), :, 2] = source[..., 2]
         joints *= joints[..., 2:] > 0
         if mirrored:
-            joints = joints[:, list(FLIP_INDEX)]
+            joints = joints[:, list(skeleton.flip)]
     return joints
 
 
@@ -105,6 +108,7 @@ def prepare(
     jpeg: bytes,
     ignore_png: bytes | None,
     annotations: Sequence[dict[str, Any]],
+    skeleton: Skeleton = COCO,
     *,
     width: int,
     height: int,
@@ -118,7 +122,8 @@ def prepare(
     Args:
         jpeg: the image's file.
         ignore_png: 8 bit, 255 where the loss is not counted; None: it counts everywhere.
-        annotations: COCO's, of people.
+        annotations: in COCO's form, of people or other objects.
+        skeleton: whose keypoints they have.
         width: image pixels.
         height: image pixels.
         size: side of the network's input.
@@ -134,7 +139,7 @@ def prepare(
     image = _warped(jpeg, matrix, width, height, size, config.reduced_decode, out)
     _jitter(image, rng, config)
     mask = _mask(ignore_png, matrix / 2, width, height, size // 2, config.count_outside)
-    return TrainingSample(image, joints_of(annotations, matrix, mirrored), mask)
+    return TrainingSample(image, joints_of(annotations, skeleton, matrix, mirrored), mask)
 
 
 def _warped(

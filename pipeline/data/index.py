@@ -1,7 +1,7 @@
 """What a split's folder of shards holds: the index, and the ground truth for scoring.
 
     <root>/<split>/index.json              counts, bytes, sha256 and image ids of everything else here; written last
-    <root>/<split>/annotations.json.gz     the split's COCO annotations, without segmentations
+    <root>/<split>/annotations.json.gz     the split's annotations in COCO's form, without segmentations
     <root>/<split>/<split>-<hash>-<number>.tar
 
 A tar holds, for each image, `<id:012d>.jpg` (the source's own bytes), `<id:012d>.json` (image id, file_name, width,
@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lhrnet.skeleton import COCO, Skeleton
 from pipeline.storage import store
 
 INDEX = "index.json"
@@ -93,6 +94,8 @@ class ShardIndex(BaseModel):
     """Of the source's annotation file."""
     truth_sha256: str
     """Of `annotations.json.gz`."""
+    skeleton: Skeleton = COCO
+    """Which keypoints the annotations have; COCO's stand in no file."""
     per_shard: int = Field(ge=1)
     """Maximum images per shard."""
     images: int = Field(ge=1)
@@ -127,7 +130,10 @@ class ShardIndex(BaseModel):
 
 def index_bytes(index: ShardIndex) -> bytes:
     """The index file: the same index gives the same bytes."""
-    return (json.dumps(index.model_dump(mode="json"), separators=(",", ":")) + "\n").encode()
+    tree = index.model_dump(mode="json")
+    if index.skeleton == COCO:
+        del tree["skeleton"]
+    return (json.dumps(tree, separators=(",", ":")) + "\n").encode()
 
 
 def read_index(url: str) -> ShardIndex:

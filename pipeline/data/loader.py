@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from lhrnet.coco import MAX_PEOPLE, K
+from lhrnet.coco import MAX_PEOPLE
+from lhrnet.skeleton import COCO, Skeleton
 from pipeline.data.augment import AugmentConfig, prepare
 from pipeline.data.index import Shard
 from pipeline.data.order import Lane, Order
@@ -44,10 +45,12 @@ class LoaderTask:
     world: int
     on_damage: Literal["fail", "skip"]
     cache: NodeCache | None
+    skeleton: Skeleton = COCO
+    """Whose keypoints the images are labelled with."""
 
 
 class BatchSlices(IterableDataset[Any]):
-    """A worker's slice of every batch from batch `first` on: (n,S,S,3), (n,30,17,3), (n,S/2,S/2) and (n,).
+    """A worker's slice of every batch from batch `first` on: (n,S,S,3), (n,30,K,3), (n,S/2,S/2) and (n,).
 
     An error ends them. It is sent in place of a slice, so that it is raised where the stream is used.
     """
@@ -88,7 +91,7 @@ class LaneReader:
         """The prepared samples at these positions, which must follow those of the last call."""
         size = self.task.size
         images = np.empty((len(positions), size, size, 3), np.uint8)
-        joints = np.zeros((len(positions), MAX_PEOPLE, K, 3), np.float32)
+        joints = np.zeros((len(positions), MAX_PEOPLE, self.task.skeleton.count, 3), np.float32)
         mask = np.empty((len(positions), size // 2, size // 2), np.uint8)
         ids = np.full(len(positions), -1, np.int64)
         for i, position in enumerate(positions):
@@ -119,6 +122,7 @@ class LaneReader:
                 raw.jpeg,
                 raw.ignore_png,
                 raw.annotations,
+                self.task.skeleton,
                 width=raw.width,
                 height=raw.height,
                 size=self.task.size,
@@ -148,7 +152,9 @@ class LaneReader:
             left = set(wanted)
             try:
                 file = opened.pop(0).result()
-                for raw in read_shard(file, store.join(self.task.url, shard.name), shard.image_ids):
+                for raw in read_shard(
+                    file, store.join(self.task.url, shard.name), shard.image_ids, self.task.skeleton.count
+                ):
                     if raw.image_id in left:
                         left.discard(raw.image_id)
                         yield raw.image_id, raw

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from lhrnet.coco import K
+from lhrnet.skeleton import COCO
 from pipeline.data.index import Shard
 from pipeline.storage import store
 from pipeline.storage.atomic import named_errors
@@ -101,13 +101,16 @@ def _warn_of_disk(folder: str, error: OSError) -> None:
     log.warning("the disk of the cache %s %s: shards are read without it; make room or set stream.cache", folder, why)
 
 
-def read_shard(file: BinaryIO, url: str, image_ids: tuple[int, ...]) -> Iterator[RawSample]:
+def read_shard(
+    file: BinaryIO, url: str, image_ids: tuple[int, ...], keypoints: int = COCO.count
+) -> Iterator[RawSample]:
     """Read every sample of an open shard.
 
     Args:
         file: the tar, at its start. Closed at the end.
         url: for messages.
         image_ids: what the index says it holds, in order.
+        keypoints: of one person.
 
     Raises:
         ValueError: the tar does not parse, or an image is missing, extra, twice, or lacks a part.
@@ -128,7 +131,7 @@ def read_shard(file: BinaryIO, url: str, image_ids: tuple[int, ...]) -> Iterator
                 raise ValueError(f"{url} ends after {number} images; its index lists {len(image_ids)}")
             if group["__key__"] != (f"{expected:012d}" if expected is not None else None):
                 raise ValueError(f"{url} holds {group['__key__']} at place {number} where its index lists {expected}")
-            yield _sample(group, url)
+            yield _sample(group, url, keypoints)
 
 
 def _members(file: BinaryIO, url: str) -> Iterator[dict[str, Any]]:
@@ -144,7 +147,7 @@ def _members(file: BinaryIO, url: str) -> Iterator[dict[str, Any]]:
             yield {"fname": info.name, "data": file.read(info.size), "__url__": url}
 
 
-def _sample(group: dict[str, Any], url: str) -> RawSample:
+def _sample(group: dict[str, Any], url: str, keypoints: int) -> RawSample:
     key = group["__key__"]
     missing = {"jpg", "json"} - set(group)
     if missing:
@@ -156,7 +159,7 @@ def _sample(group: dict[str, Any], url: str) -> RawSample:
             str(tree["file_name"]),
             int(tree["width"]),
             int(tree["height"]),
-            tuple(_annotation(annotation) for annotation in tree["annotations"]),
+            tuple(_annotation(annotation, keypoints) for annotation in tree["annotations"]),
             group["jpg"],
             group.get("ignore.png"),
         )
@@ -169,11 +172,11 @@ def _sample(group: dict[str, Any], url: str) -> RawSample:
     return sample
 
 
-def _annotation(annotation: dict[str, Any]) -> dict[str, Any]:
+def _annotation(annotation: dict[str, Any], keypoints: int) -> dict[str, Any]:
     """An annotation that has what training reads. Must be fast: it is called for every image of every epoch."""
     points, number = annotation["keypoints"], annotation["num_keypoints"]
-    if len(points) != 3 * K or not math.isfinite(sum(points)) or not isinstance(number, int):
-        raise ValueError(f"an annotation without {K} keypoints of three numbers and their count")
+    if len(points) != 3 * keypoints or not math.isfinite(sum(points)) or not isinstance(number, int):
+        raise ValueError(f"an annotation without {keypoints} keypoints of three numbers and their count")
     if annotation["iscrowd"] not in (0, 1):
         raise ValueError(f"iscrowd is {annotation['iscrowd']!r}")
     return annotation

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Any, BinaryIO
 
 from lhrnet.image_file import Image, decode
+from lhrnet.skeleton import COCO
 from pipeline.data.index import Shard, ShardIndex, read_index
 from pipeline.data.reader import RawSample, open_shard, read_shard
 from pipeline.storage import store
@@ -43,22 +44,26 @@ def read_samples(
     """
     index = index or read_index(url)
     ids = index.image_ids[: limit or None]
-    return read_images(url, index.shards, set(ids[rank * len(ids) // world : (rank + 1) * len(ids) // world]))
+    mine = set(ids[rank * len(ids) // world : (rank + 1) * len(ids) // world])
+    return read_images(url, index.shards, mine, index.skeleton.count)
 
 
-def read_images(url: str, shards: Sequence[Shard], wanted: AbstractSet[int]) -> Iterator[Sample]:
+def read_images(
+    url: str, shards: Sequence[Shard], wanted: AbstractSet[int], keypoints: int = COCO.count
+) -> Iterator[Sample]:
     """Some images of some shards, decoded, in the shards' order.
 
     Args:
         url: the split's folder.
         shards: from its index. Those that hold no wanted image are not read; of the others every byte is.
         wanted: image ids.
+        keypoints: of one person.
 
     Raises:
         ValueError, FileNotFoundError: a shard is damaged or missing, or an image does not decode; the message names
             the shard's URL and the image.
     """
-    for place, raw in _read(url, shards, wanted):
+    for place, raw in _read(url, shards, wanted, keypoints):
         try:
             image = decode(raw.jpeg, (raw.width, raw.height))
         except ValueError as error:
@@ -66,12 +71,16 @@ def read_images(url: str, shards: Sequence[Shard], wanted: AbstractSet[int]) -> 
         yield Sample(image, raw.image_id, raw.file_name, raw.annotations, raw.width, raw.height)
 
 
-def read_raw_images(url: str, shards: Sequence[Shard], wanted: AbstractSet[int]) -> Iterator[RawSample]:
+def read_raw_images(
+    url: str, shards: Sequence[Shard], wanted: AbstractSet[int], keypoints: int = COCO.count
+) -> Iterator[RawSample]:
     """As `read_images`, with the files' bytes in place of pixels."""
-    return (raw for _, raw in _read(url, shards, wanted))
+    return (raw for _, raw in _read(url, shards, wanted, keypoints))
 
 
-def _read(url: str, shards: Sequence[Shard], wanted: AbstractSet[int]) -> Iterator[tuple[str, RawSample]]:
+def _read(
+    url: str, shards: Sequence[Shard], wanted: AbstractSet[int], keypoints: int
+) -> Iterator[tuple[str, RawSample]]:
     """Each wanted image with its shard's URL; while a shard is read, the next one is fetched."""
     holding = [shard for shard in shards if not wanted.isdisjoint(shard.image_ids)]
     following: Future[BinaryIO] | None = None
@@ -80,6 +89,6 @@ def _read(url: str, shards: Sequence[Shard], wanted: AbstractSet[int]) -> Iterat
             file = following.result() if following else open_shard(url, shard)
             following = pool.submit(open_shard, url, after) if after else None
             place = store.join(url, shard.name)
-            for raw in read_shard(file, place, shard.image_ids):
+            for raw in read_shard(file, place, shard.image_ids, keypoints):
                 if raw.image_id in wanted:
                     yield place, raw

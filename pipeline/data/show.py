@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from lhrnet.draw import draw_heatmaps, draw_people
 from lhrnet.losses.targets import render_heatmaps
 from lhrnet.person import Person
+from lhrnet.skeleton import COCO, Skeleton
 from pipeline.data.augment import AugmentConfig, TrainingSample, prepare
-from pipeline.data.index import Images, read_index
+from pipeline.data.index import Images, ShardIndex, read_index
 from pipeline.data.reader import RawSample
 from pipeline.data.samples import read_raw_images
 from pipeline.storage import store
@@ -47,13 +48,14 @@ def draw_samples(
     if count < 1 or size < 4 or size % 4:
         raise ValueError(f"count is {count} and size {size}; allowed: 1 or more, and a multiple of 4")
     out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for raw in _first(url, count, images):
+    written, index = [], read_index(url)
+    for raw in _first(url, index, count, images):
         key = (seed, 0, raw.image_id)
         ready = prepare(
             raw.jpeg,
             raw.ignore_png,
             raw.annotations,
+            index.skeleton,
             width=raw.width,
             height=raw.height,
             size=size,
@@ -61,12 +63,12 @@ def draw_samples(
             key=key,
         )
         written.append(out / f"{raw.image_id:012d}.png")
-        png = cv2.imencode(".png", cv2.cvtColor(draw_sample(ready), cv2.COLOR_RGB2BGR))[1]
+        png = cv2.imencode(".png", cv2.cvtColor(draw_sample(ready, index.skeleton), cv2.COLOR_RGB2BGR))[1]
         store.write_bytes(str(written[-1]), png.tobytes())
     return written
 
 
-def draw_sample(ready: TrainingSample) -> NDArray[np.uint8]:
+def draw_sample(ready: TrainingSample, skeleton: Skeleton = COCO) -> NDArray[np.uint8]:
     """One sample as (S, 2 S, 3) RGB: skeletons on the left, heatmaps on the right."""
     size = ready.image.shape[0]
     ignored = cv2.resize(ready.mask, (size, size), interpolation=cv2.INTER_NEAREST) == 0
@@ -77,13 +79,12 @@ def draw_sample(ready: TrainingSample) -> NDArray[np.uint8]:
         for joints in ready.joints
         if joints[:, 2].any()
     ]
-    skeletons = draw_people(tinted, people, scale=1, scores=False)
+    skeletons = draw_people(tinted, people, skeleton, scale=1, scores=False)
     half = torch.from_numpy(ready.joints[None] * np.array([0.5, 0.5, 1], np.float32))
     heat = render_heatmaps(half, (size // 2, size // 2))[0].numpy()
-    return np.hstack([skeletons, draw_heatmaps(ready.image, heat)])
+    return np.hstack([skeletons, draw_heatmaps(ready.image, heat, skeleton)])
 
 
-def _first(url: str, count: int, images: Images) -> Iterator[RawSample]:
-    shards = read_index(url).shards
-    chosen = [image_id for shard in shards for image_id in shard.chosen(images)]
-    return read_raw_images(url, shards, set(chosen[:count]))
+def _first(url: str, index: ShardIndex, count: int, images: Images) -> Iterator[RawSample]:
+    chosen = [image_id for shard in index.shards for image_id in shard.chosen(images)]
+    return read_raw_images(url, index.shards, set(chosen[:count]), index.skeleton.count)

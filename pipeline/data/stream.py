@@ -13,6 +13,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as section
 from torch.utils.data import DataLoader
 
+from lhrnet.skeleton import COCO, Skeleton, check_same_keypoints
 from pipeline import SECTION
 from pipeline.data.augment import AugmentConfig
 from pipeline.data.index import Images, read_index
@@ -52,7 +53,7 @@ class Batch:
     images: torch.Tensor
     """(B, 3, S, S) uint8 RGB, channels_last."""
     joints: torch.Tensor
-    """(B, 30, 17, 3) float32 x, y in input pixels and visibility, padded with zeros."""
+    """(B, 30, K, 3) float32 x, y in input pixels and visibility, padded with zeros."""
     mask: torch.Tensor
     """(B, S/2, S/2) uint8, 1 where the loss counts."""
     image_ids: torch.Tensor
@@ -65,7 +66,8 @@ class TrainStream:
     """A rank's endless stream of batches.
 
     Raises:
-        ValueError: the division of the work is impossible, there are too few images, or the cache holds no shard.
+        ValueError: the division of the work is impossible, the images are labelled with other keypoints, there are too
+            few, or the cache holds no shard.
         FileNotFoundError: no index at `url`.
     """
 
@@ -80,8 +82,10 @@ class TrainStream:
         rank: int,
         world: int,
         seed: int,
+        skeleton: Skeleton = COCO,
     ) -> None:
         index = read_index(url)
+        check_same_keypoints(index.skeleton, url, skeleton, "the network")
         chosen = [(shard, shard.chosen(stream.images)) for shard in index.shards]
         chosen = [(shard, ids) for shard, ids in chosen if ids]
         if not chosen:
@@ -110,6 +114,7 @@ class TrainStream:
             shards=tuple(shard for shard, _ in chosen),
             order=self.order,
             augment=augment,
+            skeleton=index.skeleton,
             size=size,
             rank=rank,
             world=world,

@@ -147,6 +147,7 @@ def describe_data(url: str, index: ShardIndex) -> dict[str, Any]:
 def describe_protocol(config: EvaluateConfig, checkpoint: Checkpoint) -> dict[str, Any]:
     """The protocol for the record: its name and every setting that the figures depend on."""
     settings = asdict(PROTOCOLS[config.protocol])
+    del settings["grouping"]["order"]  # the skeleton's, whatever the protocol
     size = config.size or checkpoint.model.side
     tree: dict[str, Any] = json.loads(json.dumps({"name": settings.pop("name"), "size": size, **settings}))
     return tree

@@ -7,6 +7,8 @@ from typing import Any
 
 from lhrnet.draw import MIN_SCORE, contact_sheet, draw_people
 from lhrnet.person import Person
+from lhrnet.skeleton import Skeleton
+from lhrnet.skeleton.infer import of_truth
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.pictures import jpeg
@@ -20,22 +22,25 @@ def evaluation_files(evaluation: Evaluation) -> dict[str, bytes]:
     return {
         "evaluation.json": json.dumps(evaluation.as_dict(), indent=1).encode(),
         "detections.json": json.dumps(evaluation.predictions.detections, separators=(",", ":")).encode(),
-        **prediction_pictures(evaluation.predictions, evaluation.score_threshold),
+        **prediction_pictures(evaluation.predictions, of_truth(evaluation.truth), evaluation.score_threshold),
     }
 
 
-def prediction_pictures(predictions: Predictions, min_score: float | None = None) -> dict[str, bytes]:
+def prediction_pictures(
+    predictions: Predictions, skeleton: Skeleton, min_score: float | None = None
+) -> dict[str, bytes]:
     """JPEGs by name: each chosen image with its detected people drawn, and one sheet of all.
 
     Args:
         predictions: with the chosen images.
+        skeleton: whose keypoints the people have.
         min_score: people below are not drawn; None: `lhrnet.draw.MIN_SCORE`.
     """
     people = defaultdict(list)
     for detection in predictions.detections:
         people[detection["image_id"]].append(Person.from_coco(detection))
     shown = MIN_SCORE if min_score is None else min_score
-    drawn = {i: draw_people(image, people[i], min_score=shown) for i, image in predictions.pictures.items()}
+    drawn = {i: draw_people(image, people[i], skeleton, min_score=shown) for i, image in predictions.pictures.items()}
     named = {f"pictures/{i:012d}.jpg": jpeg(image) for i, image in drawn.items()}
     return {"pictures/all.jpg": jpeg(contact_sheet(list(drawn.values()))), **named} if drawn else {}
 

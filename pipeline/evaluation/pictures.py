@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lhrnet.draw import contact_sheet, draw_heatmaps, draw_people, draw_tags
-from lhrnet.inference import maps_of
+from lhrnet.inference import from_pixels, maps_of
 from lhrnet.predictor import Predictor
 from pipeline.data.samples import Sample, read_samples
 
@@ -38,7 +38,7 @@ def picture_grid(
     cells = []
     for image, people in zip(images, found, strict=True):
         _, heatmaps, tags = map_row(network, image, size, device)
-        cells += [draw_people(image, people, min_score=predictor.min_score), heatmaps, tags]
+        cells += [draw_people(image, people, predictor.skeleton, min_score=predictor.min_score), heatmaps, tags]
     return contact_sheet(cells, columns=3)
 
 
@@ -58,7 +58,7 @@ def map_row(network: nn.Module, image: Image, size: int, device: Any = "cpu") ->
     tags_Khw = tags_Khw.repeat(2, axis=1).repeat(2, axis=2)  # not between people's tags: a mean of two is a third's
     factor = max(1, LEGIBLE // min(pixels.shape[:2]))
     large = np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
-    return large, draw_heatmaps(large, heat_Khw), draw_tags(large, heat_Khw, tags_Khw)
+    return large, draw_heatmaps(large, heat_Khw, from_pixels(network).skeleton), draw_tags(large, heat_Khw, tags_Khw)
 
 
 def fixed_samples(url: str, count: int) -> list[Sample]:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from lhrnet.predictor import Timings
+from lhrnet.skeleton import check_same_keypoints
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
 from pipeline.cluster.capacity import cluster_nodes, describe, may_grow, slots
 from pipeline.cluster.connect import connect_to_ray
@@ -98,9 +99,11 @@ def predict_split(
         progress: called with the number of images that were done since the last call.
 
     Raises:
-        ValueError: the cluster is too small for a single worker, a shard is damaged, or there is no CUDA.
+        ValueError: the split has other keypoints than the checkpoint, the cluster is too small for a single worker, a
+            shard is damaged, or there is no CUDA.
         RuntimeError: an image was not predicted exactly once, or a worker was lost more often than it is replaced.
     """
+    check_same_keypoints(index.skeleton, url, checkpoint.model.keypoints, checkpoint.url or "the checkpoint")
     slices = shard_slices(index, window=config.window, workers=config.workers)
     wanted = frozenset(evenly_spaced(index.image_ids, config.pictures))
     task = EvaluationTask(checkpoint, url, index, config, wanted)

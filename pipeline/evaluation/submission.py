@@ -22,6 +22,7 @@ import numpy as np
 
 from lhrnet.coco import MAX_DETECTIONS
 from lhrnet.metrics.coco_eval import Scores, check_detections, score
+from lhrnet.skeleton import COCO, check_same_keypoints
 from pipeline.data.index import ShardIndex, read_index, truth
 
 Split = Literal["test-dev2017", "val2017"]
@@ -138,10 +139,11 @@ def check_split(index: ShardIndex, split: Split, url: str) -> None:
     """Check that shards are of the split that is submitted.
 
     Raises:
-        ValueError: the index is of another split.
+        ValueError: the index is of another split, or has other keypoints than COCO's.
     """
     if index.split != split:
         raise ValueError(f"{url} holds {index.split}, and {split} is to be submitted: give that split's shards")
+    check_same_keypoints(index.skeleton, url, COCO, "COCO's server")
 
 
 def check_complete_split(index: ShardIndex, url: str) -> None:

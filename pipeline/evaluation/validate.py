@@ -8,6 +8,7 @@ from lhrnet.inference import InferenceProtocol
 from lhrnet.metrics.coco_eval import Scores, score
 from lhrnet.metrics.matching import best_threshold, match
 from lhrnet.predictor import Predictor
+from lhrnet.skeleton import check_same_keypoints
 from pipeline.cluster.world import World
 from pipeline.data.index import read_index, truth
 from pipeline.data.samples import read_samples
@@ -47,12 +48,14 @@ def validate(
         The figures on the first worker, None on the others.
 
     Raises:
+        ValueError: the split has other keypoints than the network.
         RuntimeError: an image was not predicted exactly once.
     """
     world = world or World()
     index = read_index(url)
     samples = read_samples(url, rank=world.rank, world=world.size, index=index, limit=limit)
     predictor = Predictor(network, size, protocol, world.device, pool=grouping_threads(world.device))
+    check_same_keypoints(index.skeleton, url, predictor.skeleton, "the network")
     parts: list[Detections] = world.gather(detect(predictor, samples))
     if not world.first:
         return None

@@ -107,10 +107,11 @@ class EvaluationWorker:
         """Find the people in a slice's images."""
         timings = self.predictor.timings = Timings()
         shard = self.task.index.shards[part.shard]
+        mine = set(shard.image_ids[part.start : part.stop])
         pictures: dict[int, Image] = {}
 
         def samples() -> Iterator[Sample]:
-            for sample in read_images(self.task.url, [shard], set(shard.image_ids[part.start : part.stop])):
+            for sample in read_images(self.task.url, [shard], mine, self.task.index.skeleton.count):
                 if sample.image_id in self.task.wanted:
                     pictures[sample.image_id] = sample.image
                 yield sample

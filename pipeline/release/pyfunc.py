@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lhrnet.coco import KEYPOINTS
 from lhrnet.image_file import read_image
 from lhrnet.network.config import ModelConfig
 from lhrnet.network.registry import create_model
 from lhrnet.person import Person
 from lhrnet.predictor import Predictor
+from lhrnet.skeleton import Skeleton
 
 
 class PoseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is untyped
@@ -33,7 +33,7 @@ class PoseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is u
         served = json.loads(Path(context.artifacts["served"]).read_text())
         self.size, self.protocol = served["size"], served["protocol"]
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.network = create_model(ModelConfig(**served["model"]))
+        self.network = create_model(ModelConfig.from_fields(served["model"]))
         weights = torch.load(context.artifacts["weights"], map_location="cpu", weights_only=True)
         self.network.load_state_dict(weights)
         self.network.to(self.device).eval()
@@ -66,15 +66,15 @@ class PoseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow is u
             (x, y, score; a score of 0 means not found), in pixels of the image.
         """
         found = Predictor(self.network, self.size, protocol or self.protocol, self.device).many(images)
-        return [[_plain(person) for person in people] for people in found]
+        return [[_plain(person, self.network.config.keypoints) for person in people] for people in found]
 
 
-def _plain(person: Person) -> dict[str, Any]:
+def _plain(person: Person, skeleton: Skeleton) -> dict[str, Any]:
     triplets = [[round(float(value), 3) for value in triplet] for triplet in person.keypoints]
     return {
         "score": person.score,
         "box": [round(value, 3) for value in person.box],
-        "keypoints": dict(zip(KEYPOINTS, triplets, strict=True)),
+        "keypoints": dict(zip(skeleton.keypoints, triplets, strict=True)),
     }
 
 

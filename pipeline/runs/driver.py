@@ -3,14 +3,15 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lhrnet.network import create_model
+from lhrnet.skeleton import COCO, check_same_keypoints
 from pipeline.checkpoints import checkpoint
 from pipeline.cluster.lease import Lease
 from pipeline.config.tree import Config
-from pipeline.data.index import index_bytes, read_index
+from pipeline.data.index import ShardIndex, index_bytes, read_index
 from pipeline.data.order import check_divisible
 from pipeline.runs import state
 from pipeline.runs.initial_weights import start_from
@@ -94,7 +95,7 @@ def opened(config: Config, *, parent: str = "") -> Iterator[Opened]:
     """
     begun = time.monotonic()
     index = read_index(config.data.train)
-    read_index(config.data.val)
+    config = with_data_skeleton(config, index, read_index(config.data.val))
     check_divisible(
         lanes=config.stream.lanes,
         shards=len(index.shards),
@@ -126,6 +127,19 @@ def opened(config: Config, *, parent: str = "") -> Iterator[Opened]:
         finally:
             if tracked:
                 mlflow_run.close_run(tracked, run.status)
+
+
+def with_data_skeleton(config: Config, train: ShardIndex, val: ShardIndex) -> Config:
+    """The config with the keypoints of its data, where it does not name any.
+
+    Raises:
+        ValueError: the splits, or a split and the config, have other keypoints.
+    """
+    check_same_keypoints(train.skeleton, config.data.train, val.skeleton, config.data.val)
+    if config.model.skeleton is None and train.skeleton != COCO:
+        return config.model_copy(update={"model": replace(config.model, skeleton=train.skeleton)})
+    check_same_keypoints(train.skeleton, config.data.train, config.model.keypoints, "model.skeleton")
+    return config
 
 
 def keep_config(config: Config) -> None:

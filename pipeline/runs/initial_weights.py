@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
-from lhrnet.network import PoseNetwork, load_backbone
+from lhrnet.network import PoseNetwork, adopt, load_backbone
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.tensor_file import read_tensors
 from pipeline.checkpoints.trained_network import load_checkpoint
@@ -25,7 +25,12 @@ def start_from(network: PoseNetwork, train: TrainConfig) -> None:
     """
     if train.init_from:
         origin = load_checkpoint(train.init_from)
-        checkpoint.load_weights(network, origin.weights, origin.url)
+        weights, skeleton = origin.weights, origin.model.keypoints
+        if skeleton.keypoints != network.config.keypoints.keypoints:
+            adopted = adopt(network, weights, skeleton)
+            log.warning("train.init_from=%s has other keypoints: %s", train.init_from, adopted)
+            weights = adopted.weights
+        checkpoint.load_weights(network, weights, origin.url)
     elif train.backbone_from:
         try:
             report = load_backbone(network, _weights(train.backbone_from))

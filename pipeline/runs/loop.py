@@ -114,6 +114,7 @@ class Trainer:
             config.data.train,
             stream=config.stream,
             augment=config.augment,
+            skeleton=config.model.keypoints,
             size=config.model.side,
             global_batch=config.train.global_batch,
             rank=world.rank,

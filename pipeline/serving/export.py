@@ -1,6 +1,6 @@
 """A trained network as one ONNX file, which needs neither torch nor this project.
 
-    images: uint8 (B, H, W, 3), RGB, H and W multiples of 32 --> heat (B, 17, H/2, W/2), tags (B, 17, H/4, W/4)
+    images: uint8 (B, H, W, 3), RGB, H and W multiples of 32 --> heat (B, K, H/2, W/2), tags (B, K, H/4, W/4)
 
 Normalising is part of the graph; batch norm and channel exchange are folded into constant weights. The file's metadata
 hold a `Card`.
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from lhrnet.coco import K
 from lhrnet.geometry import input_size
 from lhrnet.inference import FromPixels
 from lhrnet.network import PoseNetwork, deploy
@@ -43,10 +42,10 @@ class PixelForm(FromPixels):
         up, act = head.deconv
         assert isinstance(up, nn.ConvTranspose2d)
         head.deconv = nn.Sequential(SubpixelUp(up), act)
-        last = head.final1
+        last, count = head.final1, network.config.keypoints.count
         assert last.bias is not None
-        last.weight, last.bias = (nn.Parameter(x[:K], requires_grad=False) for x in (last.weight, last.bias))
-        last.out_channels = K
+        last.weight, last.bias = (nn.Parameter(x[:count], requires_grad=False) for x in (last.weight, last.bias))
+        last.out_channels = count
         self.eval()
 
 

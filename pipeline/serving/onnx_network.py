@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
-from lhrnet.coco import K
 from lhrnet.inference import PixelNetwork
 from lhrnet.network.config import ModelConfig, check_short_side, check_size
 from pipeline.checkpoints.stored_config import current_model
@@ -67,6 +66,8 @@ class Card:
             tree["model"] = current_model(tree["model"])
         card = TypeAdapter(cls).validate_python(tree)
         check_short_side(card.size)
+        if card.keypoints != card.model.keypoints.keypoints:
+            raise ValueError(f"it names {len(card.keypoints)} keypoints and its network has other ones")
         return card
 
 
@@ -108,6 +109,7 @@ class OnnxNetwork(PixelNetwork):
                 raise
             line = str(error).splitlines()[0]
             raise ValueError(f"{name} cannot be read as ONNX ({line}); export it again") from error
+        self.skeleton = self.card.model.keypoints
         self.eval()
 
     @classmethod
@@ -121,7 +123,7 @@ class OnnxNetwork(PixelNetwork):
         return cls(store.read_bytes(url), url, threads=threads)
 
     def forward(self, pixels_BHW3: Tensor) -> tuple[Tensor, Tensor]:
-        """Heatmaps (B, 17, H/2, W/2) and tags (B, 17, H/4, W/4) of RGB bytes (B, H, W, 3)."""
+        """Heatmaps (B, K, H/2, W/2) and tags (B, K, H/4, W/4) of RGB bytes (B, H, W, 3)."""
         heat, tags = self.run(pixels_BHW3.numpy())
         return torch.from_numpy(heat), torch.from_numpy(tags)
 
@@ -148,15 +150,13 @@ def describe(
 ) -> Card:
     """The card of a network of this version."""
     from lhrnet import __version__
-    from lhrnet.coco import KEYPOINTS
     from lhrnet.normalise import MEAN, STD
 
-    assert len(KEYPOINTS) == K
     return Card(
         model=model,
         size=size,
         precision=precision,
-        keypoints=KEYPOINTS,
+        keypoints=model.keypoints.keypoints,
         normalisation=f"(RGB / 255 - {list(MEAN)}) / {list(STD)}, inside the graph",
         version=__version__,
         step=step,

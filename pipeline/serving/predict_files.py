@@ -155,7 +155,7 @@ def _files(
             image_id, name = place[picture.name]
             _record(result, image_id, picture.name, image, people)
             if out is not None:
-                drawn = draw_people(image, people, scale=enlargement(image), min_score=min_score)
+                drawn = draw_people(image, people, predictor.skeleton, scale=enlargement(image), min_score=min_score)
                 written, jpeg = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
                 if written:
                     store.write_bytes(store.join(out, name), jpeg.tobytes())
@@ -186,7 +186,8 @@ def _stream(
             begun = begun or time.perf_counter()
             _record(result, len(result.images), picture.name, image, people)
             if video is not None:
-                drawn = draw_people(image, people, scale=enlargement(image), min_score=min_score)
+                scale = enlargement(image)
+                drawn = draw_people(image, people, predictor.skeleton, scale=scale, min_score=min_score)
                 video.add(drawn, at=time.perf_counter() - begun if stream.is_camera else picture.time)
         on_done(sum(picture.image is not None for picture in pictures))
         if leaving.is_set():

@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lhrnet.coco import KEYPOINTS, PERSON, K, labelled_keypoints
+from lhrnet.coco import PERSON, labelled_keypoints
+from lhrnet.skeleton import COCO, Skeleton
+from pipeline.sharding.category import Choice, ChosenCategory, choose_category
 from pipeline.sharding.fields import box_fault, check_fields, numbers, points_fault, told, whole
 
 log = logging.getLogger(__name__)
@@ -51,20 +53,25 @@ class AnnotationFile:
     records: tuple[ImageRecord, ...]
     """In order of image id; images whose id occurs twice are in `problems` instead."""
     categories: list[dict[str, Any]]
+    """Those of the ground truth."""
     problems: tuple[tuple[int, str, str], ...]
     """(image id, file name, what is wrong) of problems that involve more than one image."""
+    skeleton: Skeleton = COCO
+    notes: tuple[str, ...] = ()
+    """What was assumed of the keypoints, a sentence each."""
 
 
-def parse(data: bytes, name: str, *, labelled: bool) -> AnnotationFile:
+def parse(data: bytes, name: str, *, labelled: bool, choice: Choice = Choice()) -> AnnotationFile:  # noqa: B008
     """Read an annotation file.
 
     Args:
         data: the file's bytes.
         name: for messages.
         labelled: whether it must contain people with keypoints, or only images (test-dev).
+        choice: of the category and its keypoints.
 
     Raises:
-        ValueError: not JSON, or not COCO's person keypoints.
+        ValueError: not JSON, not of COCO's form, or not one category with keypoints.
     """
     try:
         tree = json.loads(data)
@@ -75,28 +82,35 @@ def parse(data: bytes, name: str, *, labelled: bool) -> AnnotationFile:
         if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
             raise ValueError(f"{name} is no COCO annotation file: it has no list {key!r}")
     categories = tree.get("categories", [])
-    people = [c.get("id") for c in categories if isinstance(c, dict) and c.get("keypoints") == list(KEYPOINTS)]
-    if labelled and not people:
-        raise ValueError(f"{name} has no category with COCO's {K} keypoints; use person_keypoints_*.json")
-    if labelled and PERSON not in people:
-        raise ValueError(f"{name} has people as category {people[0]!r}; results are of category {PERSON}: name it so")
     if not tree["images"]:
         raise ValueError(f"{name} lists no images")
-    return _grouped(tree["images"], tree.get("annotations", []) if labelled else [], categories, name)
+    if labelled:
+        chosen = choose_category(categories, name, choice)
+    else:
+        chosen = ChosenCategory(PERSON, frozenset(), choice.skeleton or COCO, categories, ())
+    return _grouped(tree["images"], tree.get("annotations", []) if labelled else [], categories, chosen, name)
 
 
 def _grouped(
-    images: list[dict[str, Any]], annotations: list[dict[str, Any]], categories: list[dict[str, Any]], name: str
+    images: list[dict[str, Any]],
+    annotations: list[dict[str, Any]],
+    categories: list[dict[str, Any]],
+    chosen: ChosenCategory,
+    name: str,
 ) -> AnnotationFile:
     check_fields(images, annotations, name)
     try:
         by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
         others: Counter[int] = Counter()
         for annotation in annotations:
-            slim = _slim(annotation)
-            if isinstance(slim.get("category_id"), int) and slim["category_id"] != PERSON and not slim["num_keypoints"]:
-                others[slim["category_id"]] += 1  # taken for people, they would hide what they cover from the loss
+            slim = _slim(annotation, chosen.skeleton.count)
+            category = slim.get("category_id")
+            foreign = category != chosen.number and (category in chosen.others or not slim["num_keypoints"])
+            if isinstance(category, int) and foreign:
+                others[category] += 1  # taken for people, they would hide what they cover from the loss
                 continue
+            if category == chosen.number:
+                slim["category_id"] = PERSON
             by_image[slim["image_id"]].append(slim)
         records = [
             ImageRecord(
@@ -114,7 +128,9 @@ def _grouped(
     if others:
         named = {c.get("id"): c.get("name") for c in categories if isinstance(c, dict)}
         told = ", ".join(f"{count:,} of category {key} ({named.get(key)!r})" for key, count in sorted(others.items()))
-        log.warning("%s: annotations of other categories than people's are left away: %s", name, told)
+        log.warning(
+            "%s: annotations of other categories than %r are left away: %s", name, chosen.skeleton.category, told
+        )
     twice = {image for image, count in Counter(record.image_id for record in records).items() if count > 1}
     shared = {i for i, count in Counter(a["id"] for r in records for a in r.annotations).items() if count > 1}
     problems = [(i, "", f"{len(group)} annotations of an image that is not listed") for i, group in by_image.items()]
@@ -129,14 +145,14 @@ def _grouped(
             problems.append((record.image_id, file_name, "its file name holds half a character"))
         else:
             kept.append(record)
-    return AnnotationFile(tuple(kept), categories, tuple(problems))
+    return AnnotationFile(tuple(kept), chosen.kept, tuple(problems), chosen.skeleton, chosen.notes)
 
 
-def _slim(annotation: dict[str, Any]) -> dict[str, Any]:
+def _slim(annotation: dict[str, Any], keypoints: int) -> dict[str, Any]:
     slim = {key: annotation[key] for key in KEPT if key in annotation}
     # exporters write null and [] for what they do not know
     slim["iscrowd"] = slim.get("iscrowd") or 0
-    slim["keypoints"] = slim.get("keypoints") or [0] * (3 * K)
+    slim["keypoints"] = slim.get("keypoints") or [0] * (3 * keypoints)
     if "num_keypoints" not in slim:
         slim["num_keypoints"] = labelled_keypoints(slim)
     for key in COUNTS:
@@ -153,16 +169,16 @@ def _crowd_index(image: dict[str, Any]) -> float | None:
     return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
 
 
-def faults(record: ImageRecord) -> Iterator[str]:
-    """The problems of a record that show without its image."""
+def faults(record: ImageRecord, keypoints: int = COCO.count) -> Iterator[str]:
+    """The problems that show without its image of a record whose objects have so many keypoints."""
     if not 0 <= record.image_id < 1 << 63:
         yield "its id is not between 0 and 2**63 - 1"
     if record.width < 1 or record.height < 1:
         yield f"its size is {record.width}x{record.height}"
     for annotation in record.annotations:
         name, points = f"annotation {annotation['id']}", annotation["keypoints"]
-        if not numbers(points, 3 * K, FAR):
-            yield f"{name} has no {K} keypoints of three numbers: {points_fault(points, 3 * K, FAR)}"
+        if not numbers(points, 3 * keypoints, FAR):
+            yield f"{name} has no {keypoints} keypoints of three numbers: {points_fault(points, 3 * keypoints, FAR)}"
             continue
         if fault := box_fault(annotation, FAR):
             yield f"{name} has {fault}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pipeline.data.index import INDEX, Shard, read_index
 from pipeline.sharding import annotations
 from pipeline.sharding.annotations import AnnotationFile, ImageRecord
+from pipeline.sharding.category import Choice
 from pipeline.sharding.source import SplitFiles, check_apart, locate
 from pipeline.sharding.task import ShardTask
 from pipeline.storage import store
@@ -37,7 +38,13 @@ class SplitPlan:
 
 
 def make_plans(
-    source: str, target: str, names: Sequence[str], *, per_shard: int = 128, dataset: str = ""
+    source: str,
+    target: str,
+    names: Sequence[str],
+    *,
+    per_shard: int = 128,
+    dataset: str = "",
+    choice: Choice = Choice(),  # noqa: B008 - a frozen value
 ) -> list[SplitPlan]:
     """Read the annotations and decide which images go into which shard.
 
@@ -48,6 +55,7 @@ def make_plans(
         per_shard: maximum images per shard; a split that would have fewer than 16 shards gets shards of a sixteenth of
             its images, rounded up: at most 16 of them.
         dataset: name kept in the index; the source's last part if empty.
+        choice: which category is taken, and its keypoints.
 
     Raises:
         ValueError: an annotation file is not COCO's, a setting is wrong, or the shards would be written among the
@@ -63,9 +71,8 @@ def make_plans(
     taken = _taken_elsewhere(target, names)
     plans = []
     for split in chosen:
-        plans.append(
-            _plan(locate(source, split), store.join(target, split), per_shard, taken, dataset or _last_part(source))
-        )
+        files, url = locate(source, split), store.join(target, split)
+        plans.append(_plan(files, url, per_shard, taken, dataset or _last_part(source), choice))
         taken |= {record.image_id: split for task in plans[-1].tasks for record in task.records}
     return plans
 
@@ -84,12 +91,17 @@ def _taken_elsewhere(target: str, names: Sequence[str]) -> dict[int, str]:
     return {image: split for split in there for image in read_index(store.join(target, split)).image_ids}
 
 
-def _plan(files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], dataset: str) -> SplitPlan:
+def _plan(
+    files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], dataset: str, choice: Choice
+) -> SplitPlan:
     data = files.annotations.read()
-    file = annotations.parse(data, files.annotations.name, labelled=files.labelled)
+    file = annotations.parse(data, files.annotations.name, labelled=files.labelled, choice=choice)
     digest = hashlib.sha256(data).hexdigest()
     per_shard = max(1, min(per_shard, -(-len(file.records) // MIN_SHARDS)))
-    stem = f"{files.split}-{hashlib.sha256(f'{dataset} {per_shard} {digest}'.encode()).hexdigest()[:8]}"
+    made_of = f"{dataset} {per_shard} {digest}"
+    if choice != Choice():  # the same file gives other shards
+        made_of += f" {choice.category} {file.skeleton.category} {file.skeleton.keypoints}"
+    stem = f"{files.split}-{hashlib.sha256(made_of.encode()).hexdigest()[:8]}"
     listed = _listed(url)
     found = {record.image_id: files.images.get(record.file_name) for record in file.records}
     refused = {r.image_id: f"it is also in {taken[r.image_id]}" for r in file.records if r.image_id in taken}
@@ -105,6 +117,7 @@ def _plan(files: SplitFiles, url: str, per_shard: int, taken: dict[int, str], da
             tuple((r.image_id, refused[r.image_id]) for r in records if r.image_id in refused),
             listed.get(name),
             missing=tuple((r.image_id, files.looked_for(r.file_name)) for r in records if found[r.image_id] is None),
+            keypoints=file.skeleton.count,
         )
         tasks.append(task)
     return SplitPlan(url, dataset, files.split, per_shard, digest, file, tuple(tasks))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.coco import KEYPOINTS, K
 from pipeline.data.index import ShardIndex, read_index, truth
 from pipeline.storage import store
 
@@ -38,7 +37,7 @@ class Statistics:
     """Images by their number of labelled people, where there are any."""
     keypoints_per_person: Counter[int]
     by_keypoint: NDArray[np.int64]
-    """(17, 2): hidden and visible labels of each keypoint."""
+    """(K, 2): hidden and visible labels of each keypoint."""
     sides: NDArray[np.int64]
     """(images, 2) width, height."""
 
@@ -69,7 +68,7 @@ def statistics(url: str) -> Statistics:
     tree = truth(url, index)
     people = [a for a in tree["annotations"] if not a["iscrowd"]]
     labelled = [a for a in people if a["num_keypoints"]]
-    flags = np.array([a["keypoints"][2::3] for a in labelled], np.int64).reshape(-1, K)
+    flags = np.array([a["keypoints"][2::3] for a in labelled], np.int64).reshape(-1, index.skeleton.count)
     areas = np.array([a["area"] for a in labelled], np.float64)
     an_image = Counter(a["image_id"] for a in labelled)
     return Statistics(
@@ -101,7 +100,7 @@ def plot(stats: Statistics, path: Path) -> None:
     axes: Any = figure.subplots(2, 2)
     _bars(axes[0, 0], stats.people_per_image, "labelled people per image", "images")
     _bars(axes[0, 1], stats.keypoints_per_person, "labelled keypoints per person", "people")
-    names = [name.replace("_", " ") for name in KEYPOINTS]
+    names = [name.replace("_", " ") for name in stats.index.skeleton.keypoints]
     axes[1, 0].barh(names, stats.by_keypoint[:, 1], color="#2a7de1", label="visible")
     axes[1, 0].barh(names, stats.by_keypoint[:, 0], left=stats.by_keypoint[:, 1], color="#f5a623", label="hidden")
     axes[1, 0].invert_yaxis()

@@ -10,6 +10,7 @@ import numpy as np
 
 from lhrnet.image_file import decode
 from lhrnet.losses.loss_mask import loss_mask
+from lhrnet.skeleton import COCO
 from pipeline.data.decode import check_whole
 from pipeline.data.index import LeftOut, Shard
 from pipeline.sharding.annotations import ImageRecord, faults
@@ -35,6 +36,8 @@ class ShardTask:
     """The entry of the shard of this name in the index of an earlier run."""
     missing: tuple[tuple[int, str], ...] = ()
     """(image id, where it was looked for) of records without an image file."""
+    keypoints: int = COCO.count
+    """Of one object."""
     keep_listed: bool = False
     """Do not overwrite shards of the current index (dry run for `--strict`)."""
 
@@ -99,7 +102,7 @@ def _tar(task: ShardTask) -> tuple[list[ImageRecord], list[LeftOut], bytes]:
     good, left_out = [], []
     tar = TarWriter(buffer, encoder=False, mtime=0, user="root", group="root")
     for record, member in zip(task.records, task.members, strict=True):
-        reasons = [refused[record.image_id]] if record.image_id in refused else list(faults(record))
+        reasons = [refused[record.image_id]] if record.image_id in refused else list(faults(record, task.keypoints))
         sample: dict[str, str | bytes] = {}
         if not reasons:
             try:

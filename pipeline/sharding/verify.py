@@ -41,7 +41,9 @@ def verify(url: str, *, workers: int = 2, done: Callable[[int], None] = lambda i
         known = {INDEX, TRUTH, *(shard.name for shard in index.shards)}
         faults += [f"{store.join(url, name)} is in no index" for name in store.listing(url) if name not in known]
     with ThreadPoolExecutor(workers) as pool:
-        checks = {pool.submit(_shard_faults, url, shard, by_image): shard for shard in index.shards}
+        checks = {
+            pool.submit(_shard_faults, url, shard, by_image, index.skeleton.count): shard for shard in index.shards
+        }
         try:
             for check in as_completed(checks):
                 faults += check.result()
@@ -68,12 +70,12 @@ def _truth_faults(url: str, index: ShardIndex) -> tuple[list[str], dict[int, dic
     return [], by_image
 
 
-def _shard_faults(url: str, shard: Shard, by_image: dict[int, dict[str, Any]] | None) -> list[str]:
+def _shard_faults(url: str, shard: Shard, by_image: dict[int, dict[str, Any]] | None, keypoints: int) -> list[str]:
     place = store.join(url, shard.name)
     faults: list[str] = []
     try:
         counted = zip(shard.annotations, shard.keypoints, strict=True)
-        for raw, counts in zip(read_raw_images(url, [shard], set(shard.image_ids)), counted, strict=True):
+        for raw, counts in zip(read_raw_images(url, [shard], set(shard.image_ids), keypoints), counted, strict=True):
             faults += [f"{place}: image {raw.image_id}: {fault}" for fault in _sample_faults(raw, counts)]
             if expected := (by_image or {}).get(raw.image_id):
                 faults += [f"{place}: image {raw.image_id}: {fault}" for fault in _differences(raw, expected)]

@@ -86,6 +86,7 @@ def write_split(
         split=plan.split,
         annotation_sha256=plan.annotation_sha256,
         truth_sha256=hashlib.sha256(truth).hexdigest(),
+        skeleton=plan.file.skeleton,
         per_shard=plan.per_shard,
         images=len(listed),
         annotations=sum(sum(shard.annotations) for shard in shards),

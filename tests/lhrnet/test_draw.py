@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lhrnet.coco import FLIP_INDEX, SKELETON, K
+from lhrnet.coco import K
 from lhrnet.draw import LEFT, PEOPLE, RIGHT, contact_sheet, draw_heatmaps, draw_people, draw_tags, side_colour
 from lhrnet.person import Person
+from lhrnet.skeleton import COCO, SKELETONS, Skeleton
 
 
 def grey(h: int = 60, w: int = 80) -> NDArray[np.uint8]:
@@ -66,14 +67,25 @@ def test_scores_are_written_inside_the_picture() -> None:
     assert len(changed(plain, scored)[0]) > 20
 
 
-def test_mirrored_limbs_have_mirrored_colours() -> None:
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=list(SKELETONS))
+def test_mirrored_limbs_have_mirrored_colours(skeleton: Skeleton) -> None:
     own = PEOPLE[0]
     swap = {LEFT: RIGHT, RIGHT: LEFT, own: own}
-    for a, b in SKELETON:
-        assert side_colour(FLIP_INDEX[a], FLIP_INDEX[b], own) == swap[side_colour(a, b, own)]
-    assert side_colour(5, 7, own) == LEFT
-    assert side_colour(14, 16, own) == RIGHT
-    assert side_colour(11, 12, own) == own
+    colours = {
+        frozenset(limb): side_colour(side, own) for limb, side in zip(skeleton.limbs, skeleton.colours, strict=True)
+    }
+    for a, b in skeleton.limbs:
+        assert colours[frozenset((skeleton.flip[a], skeleton.flip[b]))] == swap[colours[frozenset((a, b))]]
+
+
+def test_arms_and_legs_have_the_colour_of_their_side() -> None:
+    colours = dict(zip(COCO.limbs, COCO.colours, strict=True))
+    assert (colours[5, 7], colours[16, 14], colours[11, 12]) == ("left", "right", "own")
+
+
+def test_people_of_another_skeleton_are_refused() -> None:
+    with pytest.raises(ValueError, match="people of 17 keypoints do not fit lsp's 14"):
+        draw_people(grey(), [person({0: (0.5, 0.5)})], SKELETONS["lsp"])
 
 
 def test_heatmaps_glow_where_they_are_high_and_in_their_sides_colour() -> None:

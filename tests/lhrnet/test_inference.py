@@ -49,7 +49,7 @@ def test_the_flip_test_averages_and_keeps_both_tags() -> None:
 
 def test_both_resolutions_are_averaged() -> None:
     quarter, half = torch.randn(2, 2 * K, 4, 6), torch.randn(2, K, 8, 12)
-    heat, tags = merged(quarter, half)
+    heat, tags = merged(quarter, half, K)
     up = nn.functional.interpolate(quarter[:, :K], scale_factor=2, mode="bilinear", align_corners=False)
     torch.testing.assert_close(heat, (up + half) / 2)
     torch.testing.assert_close(tags, quarter[:, K:])

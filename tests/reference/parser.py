@@ -26,6 +26,7 @@ class Parser:
     """What to parse by. The defaults are the reference code's."""
 
     max_people: int = 30
+    order: tuple[int, ...] = GROUPING_ORDER
     detection_threshold: float = 0.1
     tag_threshold: float = 1.0
     nms_kernel: int = 5
@@ -85,7 +86,7 @@ class Parser:
             person.tag_sum, person.members = tag.copy(), 1
             person.pixels[keypoint] = pixel
 
-        for k in GROUPING_ORDER:
+        for k in self.order:
             peaks = self._peaks(heat_Khw[k])
             known = people[: self.max_people]
             if not peaks or (self.overflow == "stop" and len(known) == self.max_people):

@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lhrnet.coco import KEYPOINTS
 from lhrnet.metrics.errors import KINDS
 from lhrnet.metrics.matching import RECALLS, precision_at_recall
 from pipeline.evaluation.report.findings import RunReport
@@ -100,9 +99,11 @@ def _costs(runs: Sequence[RunReport]) -> ReportFigure:
 
 
 def _keypoints(runs: Sequence[RunReport]) -> ReportFigure:
-    figure, axes = _blank(4.6 if len(runs) > 1 else 4.0)
-    values = [[run.matches.keypoint_oks[name] for name in KEYPOINTS] for run in runs]
-    _bars(axes, [name.replace("_", " ") for name in KEYPOINTS], values, runs, limit=1.0)
+    count = len(runs[0].matches.keypoint_oks)
+    figure, axes = _blank((4.6 if len(runs) > 1 else 4.0) * max(1.0, count / 17))
+    names = list(runs[0].matches.keypoint_oks)
+    values = [[run.matches.keypoint_oks[name] for name in names] for run in runs]
+    _bars(axes, [name.replace("_", " ") for name in names], values, runs, limit=1.0)
     axes.set_xlabel("mean similarity (people not found count 0)")
     return ReportFigure(
         "keypoints", "Each keypoint", "Mean similarity of each keypoint to the ground truth.", _png(figure)
@@ -110,14 +111,15 @@ def _keypoints(runs: Sequence[RunReport]) -> ReportFigure:
 
 
 def _kinds(run: RunReport, name: str, several: bool) -> ReportFigure:
-    figure, axes = _blank(4.0)
-    left = np.zeros(len(KEYPOINTS))
-    total = np.array([max(1, sum(run.errors.keypoints[k].values())) for k in KEYPOINTS])
+    names = list(run.errors.keypoints)
+    figure, axes = _blank(4.0 * max(1.0, len(names) / 17))
+    left = np.zeros(len(names))
+    total = np.array([max(1, sum(run.errors.keypoints[k].values())) for k in names])
     for kind in KINDS:
-        share = np.array([run.errors.keypoints[k][kind] for k in KEYPOINTS]) / total
-        axes.barh(range(len(KEYPOINTS)), share, left=left, color=ERRORS[kind], label=kind, height=0.78)
+        share = np.array([run.errors.keypoints[k][kind] for k in names]) / total
+        axes.barh(range(len(names)), share, left=left, color=ERRORS[kind], label=kind, height=0.78)
         left += share
-    axes.set_yticks(range(len(KEYPOINTS)), [k.replace("_", " ") for k in KEYPOINTS])
+    axes.set_yticks(range(len(names)), [k.replace("_", " ") for k in names])
     axes.set(xlim=(0, 1), xlabel="share of labelled keypoints")
     axes.invert_yaxis()
     axes.legend(

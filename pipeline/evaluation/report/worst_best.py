@@ -13,6 +13,7 @@ from lhrnet.draw import contact_sheet, draw_people
 from lhrnet.metrics.coco_eval import image_oks
 from lhrnet.metrics.errors import FOUND, pair_up
 from lhrnet.person import Person
+from lhrnet.skeleton.infer import of_truth
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
 from pipeline.data.index import read_index
 from pipeline.data.samples import read_images
@@ -44,7 +45,9 @@ def choose_and_draw(
     middle = [ranked[(2 * i + 1) * len(ranked) // (2 * count)] for i in range(count)] if count else []
     url = str(evaluation.data["url"])
     wanted = {*worst, *best, *middle}
-    images = {sample.image_id: sample.image for sample in read_images(url, read_index(url).shards, wanted)}
+    index = read_index(url)
+    read = read_images(url, index.shards, wanted, index.skeleton.count)
+    images = {sample.image_id: sample.image for sample in read}
     kinds: tuple[tuple[Kind, list[int]], ...] = (("worst", worst), ("best", best))
     shown = [
         ReportPicture(
@@ -89,8 +92,9 @@ def image_quality(evaluation: Evaluation, threshold: float) -> dict[int, float]:
 def _beside(evaluation: Evaluation, image_id: int, image: Image, threshold: float) -> Image:
     truth = [a for a in evaluation.truth["annotations"] if a["image_id"] == image_id and not a.get("iscrowd")]
     found = [d for d in evaluation.predictions.detections if d["image_id"] == image_id and d["score"] >= threshold]
+    skeleton = of_truth(evaluation.truth)
     pictures = [
-        draw_people(image, [Person.from_coco(entry) for entry in entries], scores=scores)
+        draw_people(image, [Person.from_coco(entry) for entry in entries], skeleton, scores=scores)
         for entries, scores in ((truth, False), (found, True))
     ]
     return contact_sheet(pictures, columns=2, captions=(f"truth: {len(truth)}", f"found: {len(found)}"))

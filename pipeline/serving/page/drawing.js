@@ -22,7 +22,7 @@ function drawPerson(context, person, settings, own) {
   const range = (axis) => Math.max(...seen.map((p) => p[axis])) - Math.min(...seen.map((p) => p[axis]));
   const width = Math.max(2, Math.max(range(0), range(1)) / 70);
   const [left, right] = [colour(settings.left), colour(settings.right)];
-  const limbs = settings.skeleton.filter(([a, b]) => points[a][2] > MIN_KEYPOINT && points[b][2] > MIN_KEYPOINT);
+  const limbs = settings.limbs.filter(([a, b]) => points[a][2] > MIN_KEYPOINT && points[b][2] > MIN_KEYPOINT);
   context.lineCap = "round";
   for (const outline of [true, false]) {
     for (const [a, b, side] of limbs) {
@@ -36,11 +36,12 @@ function drawPerson(context, person, settings, own) {
   }
   points.forEach(([x, y, score], k) => {
     if (score <= MIN_KEYPOINT) return;
-    context.fillStyle = k === 0 ? own : k % 2 ? left : right;
+    const [side, fine] = settings.points[k];
+    context.fillStyle = { left, right, own }[side];
     context.strokeStyle = DARK;
     context.lineWidth = 1;
     context.beginPath();
-    context.arc(x, y, k < 5 ? 0.8 * width : width, 0, 2 * Math.PI);
+    context.arc(x, y, fine ? 0.8 * width : width, 0, 2 * Math.PI);
     context.fill();
     context.stroke();
   });

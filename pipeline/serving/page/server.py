@@ -13,9 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lhrnet.coco import GROUPING_ORDER
 from lhrnet.decoder.grouping import GroupingConfig
-from lhrnet.draw import DRAWN, LEFT, MIN_SCORE, PEOPLE, RIGHT, side_colour
+from lhrnet.draw import FINE, LEFT, MIN_SCORE, PEOPLE, RIGHT
 from pipeline.serving.onnx_network import Card, card_tree
 from pipeline.serving.page import listener
 from pipeline.serving.page.listener import BoundedServer, names_us
@@ -56,13 +55,15 @@ def settings(card: Card, *, picture: bool = False) -> dict[str, Any]:
         card: of the network.
         picture: whether there is a picture to begin with.
     """
-    sides = {LEFT: "left", RIGHT: "right"}
-    skeleton = [(a, b, sides.get(side_colour(a, b, (0, 0, 0)), "own")) for a, b in DRAWN]
+    skeleton = card.model.keypoints
+    limbs = [(a, b, side) for (a, b), side in zip(skeleton.limbs, skeleton.colours, strict=True) if side != "hidden"]
+    points = [(side, sigma < FINE) for side, sigma in zip(skeleton.sides, skeleton.sigmas, strict=True)]
     return {
         "card": card_tree(card),
-        "grouping": asdict(GroupingConfig()) | {"order": GROUPING_ORDER},
+        "grouping": asdict(GroupingConfig(order=skeleton.order)),
         "drawing": {
-            "skeleton": skeleton,
+            "limbs": limbs,
+            "points": points,
             "left": LEFT,
             "right": RIGHT,
             "people": PEOPLE,

@@ -74,12 +74,13 @@ def test_figures_equal_the_reference_to_the_last_digit(golden: Path, coco_mini: 
         assert list(figures.values()) == list(case["stats"].values()), case["det"]
 
 
-def test_oks_equals_the_reference_to_the_last_digit(golden: Path, coco_mini: Path) -> None:
+def test_oks_equals_the_reference_to_fifteen_digits(golden: Path, coco_mini: Path) -> None:
     for case, truth, detections in golden_cases(golden, coco_mini):
         ids = [int(image) for image in case["oks"]]
         for image, expected in zip(image_oks(truth, detections, ids), case["oks"].values(), strict=True):
             if expected:
-                np.testing.assert_array_equal(image.oks, expected, err_msg=f"{case['det']} {image.image_id}")
+                # the last bit of numpy's exp depends on the processor's vector instructions
+                np.testing.assert_allclose(image.oks, expected, rtol=1e-15, err_msg=f"{case['det']} {image.image_id}")
             else:
                 assert 0 in image.oks.shape
             assert image.oks.shape == (len(image.detections), len(image.annotations))

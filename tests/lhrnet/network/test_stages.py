@@ -51,7 +51,7 @@ def test_carried_branches_pass_a_convolution_and_the_last_module_puts_out_what_i
 
 
 def test_head_sees_its_own_first_maps_at_the_second_resolution() -> None:
-    head, x = Head(4, blocks=1, half_channels=17).eval(), torch.randn(2, 4, 8, 8)
+    head, x = Head(4, blocks=1, keypoints=17, half_channels=17).eval(), torch.randn(2, 4, 8, 8)
     quarter, half = head(x)
     assert (quarter.shape, half.shape) == ((2, 34, 8, 8), (2, 17, 16, 16))
     with torch.no_grad():

@@ -9,6 +9,7 @@ import pytest
 from lhrnet import geometry
 from lhrnet.coco import FLIP_INDEX
 from lhrnet.image_file import decode
+from lhrnet.skeleton import COCO
 from pipeline.data.augment import NONE, AugmentConfig, TrainingSample, draw_matrix, joints_of, prepare
 from pipeline.data.decode import check_whole
 
@@ -260,14 +261,14 @@ def test_a_sample_depends_on_seed_epoch_and_image_and_on_nothing_else() -> None:
 
 def test_crowds_and_unlabelled_people_have_no_joints() -> None:
     people = [person([(5, 5, 2)], iscrowd=1), person([]), person([(7, 8, 1)])]
-    joints = joints_of(people, np.eye(3)[:2], False)
+    joints = joints_of(people, COCO, np.eye(3)[:2], False)
     assert joints[0, 0].tolist() == [7, 8, 1]
     assert not joints[1:].any()
 
 
 def test_of_more_than_thirty_people_those_with_most_labels_stay() -> None:
     people = [person([(1 + i, 1, 2)] * (1 + i % 17)) for i in range(40)]
-    joints = joints_of(people, np.eye(3)[:2], False)
+    joints = joints_of(people, COCO, np.eye(3)[:2], False)
     counts = (joints[..., 2] > 0).sum(1)
     assert sorted(counts) == sorted(sorted((1 + i % 17 for i in range(40)), reverse=True)[:30])
 

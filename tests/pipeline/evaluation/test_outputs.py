@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lhrnet.skeleton import COCO
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.evaluation.outputs import prediction_pictures, protocol_label, run_folder, write_files
 from pipeline.evaluation.predictions import Latency, Predictions
@@ -34,7 +35,7 @@ def test_each_picture_is_drawn_and_one_sheet_shows_all(tmp_path: Path) -> None:
     person = {"image_id": 3, "category_id": 1, "keypoints": [20, 30, 1] * 17, "score": 0.9}
     latency = Latency(resize_ms=0, network_ms=1, decode_ms=1, device="d", batch=1)
     found = Predictions(detections=(person,), image_ids=(3, 4), latency=latency, pictures={3: image, 4: image})
-    drawn = prediction_pictures(found)
+    drawn = prediction_pictures(found, COCO)
     assert sorted(drawn) == ["pictures/000000000003.jpg", "pictures/000000000004.jpg", "pictures/all.jpg"]
     assert drawn["pictures/000000000003.jpg"] != drawn["pictures/000000000004.jpg"], "the person is drawn"
     write_files(str(tmp_path / "out"), drawn)
@@ -43,4 +44,4 @@ def test_each_picture_is_drawn_and_one_sheet_shows_all(tmp_path: Path) -> None:
 
 def test_no_pictures_asked_for_are_no_files() -> None:
     latency = Latency(resize_ms=0, network_ms=1, decode_ms=1, device="d", batch=1)
-    assert prediction_pictures(Predictions(detections=(), image_ids=(), latency=latency, pictures={})) == {}
+    assert prediction_pictures(Predictions(detections=(), image_ids=(), latency=latency, pictures={}), COCO) == {}

@@ -14,6 +14,7 @@ import pytest
 
 from lhrnet.coco import K
 from lhrnet.person import Person
+from lhrnet.skeleton import COCO
 from pipeline.serving.predict_files import drawn_names, image_ids, predict_files
 from pipeline.storage import store
 
@@ -23,6 +24,7 @@ class Middle:
 
     batch = 2
     min_score = 0.2
+    skeleton = COCO
 
     def __init__(self, meanwhile: Callable[[int], None] = lambda call: None) -> None:
         self.calls: list[int] = []

@@ -57,9 +57,8 @@ class Enlarged:
         small = self.small[number]
         if self.factor == 1:
             return np.asarray(small)
-        return cv2.resize(small.astype(np.float64), self.shape[:0:-1], interpolation=cv2.INTER_LINEAR).astype(
-            np.float32
-        )
+        large = cv2.resize(small.astype(np.float64), self.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(large, np.float32)
 
     def around(self, sample: Indices) -> list[list[Floats]]:
         """The pixels nearest to samples, and those around these.

@@ -6,17 +6,18 @@ const NOBODY = 1e10; // cost of starting a person where there are more peaks tha
 
 /**
  * Finds the people of one image.
- * @param {Float32Array} heat 17 heatmaps of height x width.
- * @param {Float32Array} tags 17 tag maps of the same size.
+ * @param {Enlarged} heat 17 heatmaps.
+ * @param {Enlarged} tags 17 tag maps, of the same size as enlarged.
  * @param {object} settings the fields of GroupingConfig, and `order`, in which keypoints are visited.
- * @returns {{keypoints: number[][], score: number, tag: number}[]} x, y (corner coordinates of the maps) and score of
- *   each keypoint, 0 everywhere for one that is missing; people in the order in which grouping came upon them.
+ * @returns {{keypoints: number[][], score: number, tag: number}[]} x, y (corner coordinates of the enlarged maps) and
+ *   score of each keypoint, 0 everywhere for one that is missing; people in the order in which grouping came upon them.
  */
-export function group(heat, tags, height, width, settings) {
-  const count = heat.length / (height * width);
-  const maps = { heat, tags, height, width, pixels: height * width };
-  if (!finite(heat) || !finite(tags)) return [];
-  const peaks = Array.from({ length: count }, (_, k) => findPeaks(maps, k, settings));
+export function group(heat, tags, settings) {
+  const count = heat.small.length / (heat.rows * heat.columns);
+  if (!heat.finite() || !tags.finite()) return [];
+  const bounds = Array.from({ length: count }, (_, k) => heat.highest(k));
+  const maps = { heat, tags, bounds };
+  const peaks = bounds.map((_, k) => findPeaks(maps, k, settings));
   const people = assign(peaks, settings).map((person) => {
     const keypoints = Array.from({ length: count }, () => [0, 0, 0]);
     let sum = 0;
@@ -35,41 +36,48 @@ export function group(heat, tags, height, width, settings) {
   return people;
 }
 
-function finite(values) {
-  let sum = 0;
-  for (const value of values) sum += value;
-  return Number.isFinite(sum);
+/** Calls `look(y, x)` for the pixels nearest to a sample. */
+function eachPixel(heat, sample, look) {
+  const { times, columns } = heat;
+  const row = Math.floor(sample / columns);
+  const [top, left] = [row * times, (sample - row * columns) * times];
+  for (let y = top; y < top + times; y++) {
+    for (let x = left; x < left + times; x++) look(y, x);
+  }
 }
 
 /** Peaks of one heatmap, the highest first: highest in their window, one a plateau, none of a large plateau. */
-function findPeaks({ heat, tags, height, width, pixels }, k, settings) {
+function findPeaks({ heat, tags, bounds }, k, settings) {
   const reach = (settings.nms_kernel - 1) / 2;
-  const base = k * pixels;
+  const threshold = Math.fround(settings.detection_threshold);
+  const { width } = heat;
   const found = [];
-  const isPeak = new Set();
-  for (let index = 0; index < pixels; index++) {
-    const value = heat[base + index];
-    if (!(value > Math.fround(settings.detection_threshold))) continue;
-    const y = Math.floor(index / width);
-    const x = index - y * width;
-    if (isHighest(heat, base, value, x, y, reach, height, width)) {
-      found.push(index);
-      isPeak.add(index);
-    }
-  }
+  bounds[k].forEach((bound, sample) => {
+    if (!(bound > threshold)) return;
+    eachPixel(heat, sample, (y, x) => {
+      const value = heat.at(k, y, x);
+      if (value > threshold && isHighest(heat, k, value, y, x, reach)) found.push(y * width + x);
+    });
+  });
+  found.sort((a, b) => a - b);
   const window = settings.nms_kernel ** 2;
-  return plateaus(found, isPeak, width)
+  return plateaus(found, new Set(found), width)
     .filter((plateau) => plateau.length <= window)
-    .map(([index]) => ({ index, score: heat[base + index], tag: tags[base + index] }))
+    .map(([index]) => {
+      const [y, x] = [Math.floor(index / width), index % width];
+      return { index, score: heat.at(k, y, x), tag: tags.at(k, y, x) };
+    })
     .sort((a, b) => b.score - a.score)
     .slice(0, settings.max_people);
 }
 
-function isHighest(heat, base, value, x, y, reach, height, width) {
-  for (let v = Math.max(0, y - reach); v <= Math.min(height - 1, y + reach); v++) {
-    const row = base + v * width;
-    for (let u = Math.max(0, x - reach); u <= Math.min(width - 1, x + reach); u++) {
-      if (heat[row + u] > value) return false;
+function isHighest(heat, k, value, y, x, reach) {
+  for (let near = 1; near <= reach; near += Math.max(1, reach - 1)) {
+    // those beside it first: they rule out nearly all
+    for (let v = Math.max(0, y - near); v <= Math.min(heat.height - 1, y + near); v++) {
+      for (let u = Math.max(0, x - near); u <= Math.min(heat.width - 1, x + near); u++) {
+        if (heat.at(k, v, u) > value) return false;
+      }
     }
   }
   return true;
@@ -149,35 +157,50 @@ function rint(value) {
 }
 
 /** A point a quarter of a pixel from the pixel's centre, towards the higher neighbour on each axis. */
-function betweenPixels({ heat, height, width, pixels }, k, index) {
-  const base = k * pixels;
+function betweenPixels({ heat }, k, index) {
+  const { height, width } = heat;
   const y = Math.floor(index / width);
   const x = index - y * width;
-  const at = (v, u) => heat[base + v * width + u];
   const towards = (before, after) => 0.25 * Math.sign(after - before);
-  const right = towards(at(y, Math.max(x - 1, 0)), at(y, Math.min(x + 1, width - 1)));
-  const down = towards(at(Math.max(y - 1, 0), x), at(Math.min(y + 1, height - 1), x));
+  const right = towards(heat.at(k, y, Math.max(x - 1, 0)), heat.at(k, y, Math.min(x + 1, width - 1)));
+  const down = towards(heat.at(k, Math.max(y - 1, 0), x), heat.at(k, Math.min(y + 1, height - 1), x));
   return [x + 0.5 + right, y + 0.5 + down];
 }
 
 /** Gives people who lack keypoint k the pixel where heatmap minus rounded tag distance is highest. */
 function refine(maps, k, people) {
-  const { heat, tags, pixels } = maps;
-  const base = k * pixels;
-  for (const person of people) {
-    if (person.keypoints[k][2] > 0) continue;
+  const { heat, tags, bounds } = maps;
+  const { width, times, columns, rows } = heat;
+  const lacking = people.filter((person) => !(person.keypoints[k][2] > 0));
+  if (!lacking.length) return;
+  const [low, high] = [tags.lowest(k), tags.highest(k)];
+  for (const person of lacking) {
     let best = -1;
     let highest = -Infinity;
-    for (let index = 0; index < pixels; index++) {
-      const height = heat[base + index];
-      if (height <= highest) continue; // the distance only takes away
-      const value = Math.fround(height - rint(Math.abs(Math.fround(tags[base + index] - person.tag))));
-      if (value > highest) {
+    const look = (y, x) => {
+      const height = heat.at(k, y, x);
+      if (height < highest) return;
+      const index = y * width + x;
+      const value = Math.fround(height - rint(Math.abs(Math.fround(tags.at(k, y, x) - person.tag))));
+      if (value > highest || (value === highest && index < best)) {
         highest = value;
         best = index;
       }
+    };
+    for (let row = 0, sample = 0; row < rows; row++) {
+      const beyond = row * times * width > best; // among equals the first pixel counts, and here all come after it
+      const tagRow = Math.floor((row * times) / tags.times) * tags.columns;
+      for (let column = 0; column < columns; column++, sample++) {
+        const bound = bounds[k][sample];
+        if (bound < highest) continue;
+        const near = tagRow + Math.floor((column * times) / tags.times);
+        const apart = Math.max(low[near] - person.tag, person.tag - high[near], 0);
+        const value = Math.fround(bound - rint(Math.fround(apart)));
+        if (value < highest || (value === highest && beyond && best >= 0)) continue;
+        eachPixel(heat, sample, look);
+      }
     }
-    const score = heat[base + best];
+    const score = heat.at(k, Math.floor(best / width), best % width);
     if (score > 0) person.keypoints[k] = [...betweenPixels(maps, k, best), score];
   }
 }

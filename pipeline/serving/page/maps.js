@@ -1,6 +1,7 @@
 // From a picture to the network's input and from its maps to people in the picture's pixels: lhrnet/inference.py with
 // the protocol "plain".
 
+import { Enlarged } from "./enlarged.js";
 import { group } from "./grouping.js";
 
 const STEP = 64; // input sides are multiples of this many pixels
@@ -39,48 +40,6 @@ export function toInput(picture, pictureWidth, pictureHeight, size, canvas) {
   return { pixels, width, height, scale };
 }
 
-/** Maps (17, h, w) at `times` the size, bilinear, edges on edges. */
-export function enlarge(maps, height, width, times) {
-  const count = maps.length / (height * width);
-  const [rows, columns] = [height * times, width * times];
-  const across = taps(width, times);
-  const down = taps(height, times);
-  const enlarged = new Float32Array(count * rows * columns);
-  const wide = new Float32Array(height * columns);
-  for (let k = 0; k < count; k++) {
-    const base = k * height * width;
-    for (let y = 0; y < height; y++) {
-      const row = base + y * width;
-      for (let x = 0; x < columns; x++) {
-        const value = maps[row + across.first[x]];
-        wide[y * columns + x] = value + across.weight[x] * (maps[row + across.second[x]] - value);
-      }
-    }
-    for (let y = 0; y < rows; y++) {
-      const [first, second, weight] = [down.first[y] * columns, down.second[y] * columns, down.weight[y]];
-      const to = (k * rows + y) * columns;
-      for (let x = 0; x < columns; x++) {
-        const value = wide[first + x];
-        enlarged[to + x] = value + weight * (wide[second + x] - value);
-      }
-    }
-  }
-  return enlarged;
-}
-
-/** For every new pixel the two old ones it lies between, and the second one's weight. */
-function taps(length, times) {
-  const count = length * times;
-  const found = { first: new Int32Array(count), second: new Int32Array(count), weight: new Float32Array(count) };
-  for (let i = 0; i < count; i++) {
-    const place = Math.max(0, (i + 0.5) / times - 0.5);
-    found.first[i] = Math.floor(place);
-    found.second[i] = Math.min(found.first[i] + 1, length - 1);
-    found.weight[i] = place - found.first[i];
-  }
-  return found;
-}
-
 /**
  * People in the picture's pixels, the surest first.
  * @param {Float32Array} heat 17 maps at half of the input's size.
@@ -90,10 +49,8 @@ function taps(length, times) {
 export function peopleOf(heat, tags, input, pictureWidth, pictureHeight, settings) {
   const { width, height, scale } = input;
   const found = group(
-    enlarge(heat, height / 2, width / 2, 2),
-    enlarge(tags, height / 4, width / 4, 4),
-    height,
-    width,
+    new Enlarged(heat, height / 2, width / 2, 2),
+    new Enlarged(tags, height / 4, width / 4, 4),
     settings,
   );
   for (const person of found) {

@@ -19,7 +19,7 @@ from pipeline.serving.onnx_network import Card, card_tree
 from pipeline.serving.page import listener
 from pipeline.serving.page.listener import BoundedServer, names_us
 
-PAGE = ("index.html", "style.css", "app.js", "maps.js", "grouping.js", "assignment.js", "drawing.js")
+PAGE = ("index.html", "style.css", "app.js", "maps.js", "enlarged.js", "grouping.js", "assignment.js", "drawing.js")
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",

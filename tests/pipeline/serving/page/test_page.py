@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from lhrnet.coco import K
-from lhrnet.decoder.enlarged import Floats
+from lhrnet.decoder.enlarged import Enlarged, Floats
 from lhrnet.decoder.grouping import group
 from lhrnet.geometry import fit, input_size, inverse, warp
 from lhrnet.network import ModelConfig, create_model
@@ -134,34 +134,40 @@ def golden_scenes(folder: Path) -> list[tuple[Floats, Floats]]:
 
 
 def grouped_in_page(
-    serving: PageServer, card: Card, scenes: list[tuple[Floats, Floats]], tmp_path: Path
+    serving: PageServer,
+    card: Card,
+    scenes: list[tuple[Floats, Floats]],
+    tmp_path: Path,
+    times: tuple[int, int] = (1, 1),
 ) -> list[list[dict[str, Any]]]:
-    """What the page's grouping finds in maps."""
-    shapes = [heat.shape[1:] for heat, _ in scenes]
+    """What the page's grouping finds in heatmaps and tags read at so many times their size."""
+    shapes = [(*heat.shape[1:], *tags.shape[1:]) for heat, tags in scenes]
     serving.given |= {
         "/maps.bin": b"".join(heat.tobytes() + tags.tobytes() for heat, tags in scenes),
         "/shapes.json": json.dumps(shapes).encode(),
         "/test.html": b'<script id="found" type="application/json"></script><script type="module" src="t.js"></script>',
         "/t.js": b"""
+            import { Enlarged } from "./enlarged.js";
             import { group } from "./grouping.js";
             const settings = await (await fetch("model.json")).json();
             const shapes = await (await fetch("shapes.json")).json();
             const maps = new Float32Array(await (await fetch("maps.bin")).arrayBuffer());
             let at = 0;
             const take = (count) => maps.subarray(at, (at += count));
-            document.getElementById("found").textContent = JSON.stringify(shapes.map(([h, w]) =>
-              group(take(17 * h * w), take(17 * h * w), h, w, settings.grouping)));
-        """,
+            const read = (h, w, times) => new Enlarged(take(17 * h * w), h, w, times);
+            document.getElementById("found").textContent = JSON.stringify(shapes.map(([h, w, th, tw]) =>
+              group(read(h, w, HEAT), read(th, tw, TAGS), settings.grouping)));
+        """.replace(b"HEAT", b"%d" % times[0]).replace(b"TAGS", b"%d" % times[1]),
     }
     found: list[list[dict[str, Any]]] = json.loads(element(dom(f"{serving.address}test.html", tmp_path), "found"))
     return found
 
 
-def hold_against_python(scenes: list[tuple[Floats, Floats]], found: list[list[dict[str, Any]]]) -> int:
+def hold_against_python(scenes: list[tuple[Floats, Floats]], found: list[list[dict[str, Any]]], times: int = 1) -> int:
     """How many people there were."""
     people = 0
     for number, ((heat, tags), mine) in enumerate(zip(scenes, found, strict=True)):
-        wanted = group(heat, tags[..., None])
+        wanted = group(heat, tags[..., None], size=(heat.shape[1] * times, heat.shape[2] * times))
         assert len(mine) == len(wanted.scores), f"scene {number}"
         for person, keypoints, score, tag in zip(mine, wanted.keypoints, wanted.scores, wanted.tags, strict=True):
             np.testing.assert_allclose(person["keypoints"], keypoints, atol=1e-5, err_msg=f"scene {number}")
@@ -182,6 +188,8 @@ def test_grouping_in_the_page_finds_the_people_that_python_finds(
     broken[0][3, 4, 5] = np.nan
     assert hold_against_python(scenes, grouped_in_page(serving, card, [*scenes, broken], tmp_path)[:-1]) > 40
     assert grouped_in_page(serving, card, [broken], tmp_path / "again") == [[]]
+    small = [(heat, np.ascontiguousarray(tags[:, ::2, ::2])) for heat, tags in scenes]
+    assert hold_against_python(small, grouped_in_page(serving, card, small, tmp_path / "small", (2, 4)), 2) > 40
 
 
 @browser
@@ -194,24 +202,26 @@ def test_grouping_in_the_page_finds_python_s_people_on_the_reference_scenes(
 
 
 @browser
-def test_the_page_makes_inputs_and_enlarges_maps_as_python_does(serving: PageServer, tmp_path: Path) -> None:
+def test_the_page_makes_inputs_and_reads_maps_enlarged_as_python_does(serving: PageServer, tmp_path: Path) -> None:
     sizes = [(640, 480), (480, 640), (100, 100), (3000, 1), (1, 999), (427, 640), (64, 65)]
     maps = torch.randn(1, 2, 5, 7, generator=torch.Generator().manual_seed(0))
     serving.given |= {
         "/test.html": b'<script id="found" type="application/json"></script><script type="module" src="t.js"></script>',
         "/t.js": f"""
-            import {{ enlarge, inputSize }} from "./maps.js";
-            const maps = new Float32Array({maps.flatten().tolist()});
+            import {{ Enlarged }} from "./enlarged.js";
+            import {{ inputSize }} from "./maps.js";
+            const maps = new Enlarged(new Float32Array({maps.flatten().tolist()}), 5, 7, 4);
+            const pixels = Array.from({{ length: 2 * 20 * 28 }}, (_, i) => i);
             document.getElementById("found").textContent = JSON.stringify({{
               sizes: {json.dumps(sizes)}.map(([width, height]) => inputSize(width, height, 200)),
-              maps: [...enlarge(maps, 5, 7, 4)],
+              maps: pixels.map((i) => maps.at(Math.floor(i / 560), Math.floor(i / 28) % 20, i % 28)),
             }});
         """.encode(),
     }
     found = json.loads(element(dom(f"{serving.address}test.html", tmp_path), "found"))
     assert [tuple(size) for size in found["sizes"]] == [input_size(*size, 200) for size in sizes]
-    wanted = torch.nn.functional.interpolate(maps, scale_factor=4, mode="bilinear", align_corners=False)
-    np.testing.assert_allclose(found["maps"], wanted.flatten().tolist(), atol=1e-5)
+    wanted = Enlarged(maps[0].numpy(), 4).at(*np.indices((2, 20, 28)))
+    np.testing.assert_array_equal(np.array(found["maps"], np.float32), wanted.ravel())
 
 
 @browser

@@ -54,6 +54,12 @@ def coco_mini() -> Path:
     return _folder("COCO_MINI", "../shared/data/coco-mini")
 
 
+@pytest.fixture(scope="session")
+def lsp_mini() -> Path:
+    """Real sports photos with 14 joints in COCO's layout."""
+    return _folder("LSP_MINI", "../shared/data/lsp-mini")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _artifacts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Where MLflow on a bare SQLite file puts artifacts; by itself it would take ./mlruns."""

@@ -76,6 +76,11 @@ def from_category(category: Mapping[str, Any]) -> tuple[Skeleton, list[str]]:
     return skeleton, notes
 
 
+def numbered(count: int) -> list[str]:
+    """Names for keypoints that a data set does not name; a skeleton that is given may rename them."""
+    return [f"point_{k + 1}" for k in range(count)]
+
+
 def of_truth(truth: Mapping[str, Any]) -> Skeleton:
     """The skeleton of a ground truth in COCO's form: that of its one category with keypoints, COCO's if none has any.
 

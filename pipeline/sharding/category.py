@@ -6,7 +6,7 @@ from typing import Any
 
 from lhrnet.coco import KEYPOINTS, PERSON
 from lhrnet.skeleton import COCO, Skeleton
-from lhrnet.skeleton.infer import category_of, from_category
+from lhrnet.skeleton.infer import category_of, from_category, numbered
 from lhrnet.skeleton.skeleton import same_keypoints
 
 
@@ -83,6 +83,8 @@ def _skeleton_of(category: Mapping[str, Any], given: Skeleton | None) -> tuple[S
     if given is None:
         return from_category(category)
     names = category.get("keypoints")
+    if names == numbered(given.count):
+        return given, []
     if names and not (isinstance(names, list) and same_keypoints([str(n) for n in names], given.keypoints)):
         raise ValueError(
             f"category {category.get('name')!r} has the keypoints {', '.join(map(str, names))!r:.200} and the skeleton "

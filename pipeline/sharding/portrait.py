@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.draw import LEFT, PEOPLE, RIGHT
+from lhrnet.draw import draw_people
+from lhrnet.person import Person
 from lhrnet.skeleton.skeleton import Skeleton
 
 Image = NDArray[np.uint8]
@@ -67,29 +68,6 @@ def graph_pose(skeleton: Skeleton) -> NDArray[np.float64]:
     return np.column_stack([places, np.full(count, 2.0)])
 
 
-def draw_pose(canvas: Image, pose_K3: NDArray[np.float64], skeleton: Skeleton, own: int = 0) -> None:
-    """Draw the labelled keypoints of one pose, and the limbs between them, into an RGB picture.
-
-    Args:
-        canvas: is changed.
-        pose_K3: x, y in its pixels, and whether the keypoint is labelled.
-        skeleton: whose K keypoints they are.
-        own: number of the colour of what is on no side.
-    """
-    shown = pose_K3[:, 2] > 0
-    if not shown.any():
-        return
-    colours = {"left": LEFT, "right": RIGHT, "own": PEOPLE[own % len(PEOPLE)]}
-    places = [(round(x), round(y)) for x, y in pose_K3[:, :2].tolist()]
-    width = max(2, round(float(np.ptp(pose_K3[shown, :2], axis=0).max()) / 70))
-    for (a, b), side in zip(skeleton.limbs, skeleton.colours, strict=True):
-        if shown[a] and shown[b] and side in colours:
-            cv2.line(canvas, places[a], places[b], colours[side], width, cv2.LINE_AA)
-    for k in np.flatnonzero(shown):
-        cv2.circle(canvas, places[k], width + 1, (20, 20, 20), -1, cv2.LINE_AA)
-        cv2.circle(canvas, places[k], width, colours[skeleton.sides[k]], -1, cv2.LINE_AA)
-
-
 def portrait(skeleton: Skeleton, pose_K3: NDArray[np.float64]) -> Image:
     """Draw a skeleton in a pose, with its keypoints' names, as (720, 720, 3) RGB."""
     shown = pose_K3[:, 2] > 0
@@ -99,7 +77,8 @@ def portrait(skeleton: Skeleton, pose_K3: NDArray[np.float64]) -> Image:
     low, high = pose_K3[shown, :2].min(0), pose_K3[shown, :2].max(0)
     scale = (SIDE - 2 * MARGIN) / max(float((high - low).max()), 1e-9)
     places = (pose_K3[:, :2] - (low + high) / 2) * scale + SIDE / 2
-    draw_pose(canvas, np.column_stack([places, shown]), skeleton)
+    person = Person(keypoints=np.column_stack([places, shown]).astype(np.float32), score=1.0)
+    canvas = draw_people(canvas, [person], skeleton, scale=1, scores=False)
     for k in np.flatnonzero(shown):
         text = skeleton.keypoints[k] if skeleton.count <= NAMED else str(k)
         (wide, high_), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)

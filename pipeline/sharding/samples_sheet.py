@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lhrnet.draw import contact_sheet
+from lhrnet.draw import contact_sheet, draw_people
 from lhrnet.image_file import decode
+from lhrnet.person import Person
 from pipeline.sharding.formats.recognise import Found
-from pipeline.sharding.portrait import draw_pose
 
 Image = NDArray[np.uint8]
 TILE = 384
@@ -56,10 +56,9 @@ def _tile(found: Found, split: str, image: dict[str, Any], annotations: list[dic
     if scale < 1:
         size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    factor = pixels.shape[1] / image["width"], pixels.shape[0] / image["height"], 1
-    for number, annotation in enumerate(annotations):
-        draw_pose(pixels, np.reshape(annotation["keypoints"], (-1, 3)) * factor, found.skeleton, number)
-    return pixels, caption
+    shrunk = np.diag([pixels.shape[1] / image["width"], pixels.shape[0] / image["height"], 1])[:2]
+    people = [Person.from_coco(annotation).moved(shrunk) for annotation in annotations]
+    return draw_people(pixels, people, found.skeleton, scale=1, scores=False), caption
 
 
 def png(image: Image) -> bytes:

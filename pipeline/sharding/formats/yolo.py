@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 
 from lhrnet.skeleton import COCO
+from lhrnet.skeleton.infer import numbered
 from lhrnet.skeleton.skeleton import MAX_KEYPOINTS
 from pipeline.sharding.formats.files import PICTURES, Files
 from pipeline.sharding.formats.pixels import upright_size
@@ -47,7 +48,7 @@ class Form:
             notes.append("data.yaml names no keypoints; as there are 17, they are taken for COCO's, in its order")
             return {"id": number, "name": self.names[number], "keypoints": names, "skeleton": limbs}
         else:
-            names, limbs = [f"point_{k + 1}" for k in range(self.keypoints)], []
+            names, limbs = numbered(self.keypoints), []
             notes.append(
                 f"data.yaml names no keypoints (kpt_names): they are called point_1 to point_{self.keypoints}; "
                 "`lhrnet data skeleton` writes a file in which to name and join them"

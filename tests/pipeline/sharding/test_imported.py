@@ -3,7 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from lhrnet.skeleton import SKELETONS
+from pipeline.config.skeleton_file import skeleton_named, skeleton_yaml
 from pipeline.data.index import read_index, truth
+from pipeline.sharding.category import Choice
 from pipeline.sharding.formats.recognise import recognise
 from pipeline.sharding.imported import Manifest, read_manifest, write
 from pipeline.sharding.plan import make_plans
@@ -88,3 +91,31 @@ def test_a_crowd_index_reaches_the_ground_truth(people: Path, tmp_path: Path) ->
         write_split(plan, strict=True)
     assert [image.get("crowdIndex") for image in truth(str(shards / "train"))["images"]] == [0.1, 0.8, None]
     assert ["crowdIndex" in image for image in truth(str(shards / "valid"))["images"]] == [False]
+
+
+def test_keypoints_without_names_are_named_by_the_skeleton_that_is_given_back(tmp_path: Path) -> None:
+    settings = "train: images\nkpt_shape: [5, 3]\nnames: [horse]\n"
+    taken = exports.shots(["a.jpg", "b.jpg", "c.jpg"])
+    root = exports.yolo(tmp_path / "set", {"": taken}, settings, pattern="{kind}")
+    found = recognise(str(root), val=0.4)
+    write(found, str(tmp_path / "taken"))
+    text = skeleton_yaml(found.skeleton)
+    for number, name in enumerate(exports.HORSE, 1):
+        text = text.replace(f"point_{number}", name)
+    (tmp_path / "horse.yaml").write_text(text.replace("flip: []", "flip: [[left_ear, right_ear]]"))
+    choice = Choice(skeleton=skeleton_named(str(tmp_path / "horse.yaml")))
+    for plan in make_plans(str(tmp_path / "taken"), str(tmp_path / "shards"), ["train", "val"], choice=choice):
+        assert write_split(plan, strict=True).index.skeleton == choice.skeleton
+    skeleton = read_index(str(tmp_path / "shards" / "val")).skeleton
+    assert skeleton.keypoints == exports.HORSE
+    assert skeleton.flip == (0, 2, 1, 3, 4)
+
+
+def test_real_photos_with_fourteen_joints_are_taken_in_and_packed(lsp_mini: Path, tmp_path: Path) -> None:
+    found = recognise(str(lsp_mini))
+    assert found.skeleton == SKELETONS["lsp"]
+    assert {split: len(tree["images"]) for split, tree in found.splits.items()} == {"train2017": 1200, "val2017": 200}
+    write(found, str(tmp_path / "taken"))
+    (plan,) = make_plans(str(tmp_path / "taken"), str(tmp_path / "shards"), ["val2017"])
+    index = write_split(plan, strict=True).index
+    assert (index.images, index.skeleton) == (200, SKELETONS["lsp"])

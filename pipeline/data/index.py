@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lhrnet.skeleton import COCO, Skeleton
+from pipeline.data.truth_tree import check_truth
 from pipeline.storage import store
 
 INDEX = "index.json"
@@ -211,9 +212,6 @@ def truth(url: str, index: ShardIndex | None = None) -> dict[str, Any]:
         content = unpacker.decompress(data, limit + 1)
         if len(content) > limit or not unpacker.eof:
             raise ValueError(f"it is cut, or unpacks to more than {limit:,} bytes")
-        tree = json.loads(content)
+        return check_truth(json.loads(content))
     except (zlib.error, ValueError, RecursionError) as error:
         raise ValueError(f"{place} is no ground truth: {error}; shard again") from error
-    if not isinstance(tree, dict):
-        raise ValueError(f"{place} is no ground truth: it holds a {type(tree).__name__}; shard again")
-    return tree

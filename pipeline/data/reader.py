@@ -24,6 +24,8 @@ from pipeline.storage.atomic import named_errors
 from pipeline.storage.cache import NodeCache, is_full, is_of_the_disk
 
 log = logging.getLogger(__name__)
+FAR = 1e6
+"""Pixels: further than any image reaches, and small enough for single precision."""
 _warned: dict[str, object] = {}
 
 
@@ -122,8 +124,9 @@ def read_shard(
         for number in itertools.count():
             try:
                 group = next(groups, None)
-            except (tarfile.TarError, ValueError, OSError, AssertionError) as error:
-                raise ValueError(f"{url} does not read as a tar after {number} images: {error.args[0]}") from error
+            except (tarfile.TarError, ValueError, OSError, OverflowError, MemoryError, AssertionError) as error:
+                said = error.args[0] if error.args else type(error).__name__
+                raise ValueError(f"{url} does not read as a tar after {number} images: {said}") from error
             expected = image_ids[number] if number < len(image_ids) else None
             if group is None and expected is None:
                 return
@@ -177,6 +180,8 @@ def _annotation(annotation: dict[str, Any], keypoints: int) -> dict[str, Any]:
     points, number = annotation["keypoints"], annotation["num_keypoints"]
     if len(points) != 3 * keypoints or not math.isfinite(sum(points)) or not isinstance(number, int):
         raise ValueError(f"an annotation without {keypoints} keypoints of three numbers and their count")
+    if not -FAR < min(points) <= max(points) < FAR:
+        raise ValueError(f"a keypoint more than {FAR:.0f} pixels away")
     if annotation["iscrowd"] not in (0, 1):
         raise ValueError(f"iscrowd is {annotation['iscrowd']!r}")
     return annotation

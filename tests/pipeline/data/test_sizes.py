@@ -1,7 +1,9 @@
 """What a header claims is read before the memory for it is taken."""
 
+import io
 import subprocess
 import sys
+import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.decode import MAX_PIXELS, check_whole
+from pipeline.data.reader import read_shard
 from pipeline.storage import archive
 
 
@@ -53,3 +56,17 @@ def test_a_zips_member_unpacks_to_no_more_than_its_directory_says(tmp_path: Path
     path.write_bytes(content)
     with pytest.raises(ValueError, match="has 1001 bytes of 1000"):
         archive.members(str(path))["a.jpg"].read()
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("size", [1 << 35, 1 << 63, 1 << 70, -512])
+def test_a_tar_with_a_size_beyond_any_file_is_one_line_with_its_name(size: int, kind: bytes) -> None:
+    info = tarfile.TarInfo("000000000001.jpg")
+    info.type = kind
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = (size % (1 << 96)).to_bytes(12, "big")
+    header[124] = 0xFF if size < 0 else 0x80
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    with pytest.raises(ValueError, match=r"^a\.tar does not read as a tar after 0 images|^a\.tar ends after 0 images"):
+        list(read_shard(io.BytesIO(bytes(header) + bytes(10240)), "a.tar", (1,)))

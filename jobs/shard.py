@@ -1,4 +1,4 @@
-"""`lhrnet shard`: COCO's files to shards."""
+"""`lhrnet shard`: a data set's files to shards."""
 
 from typing import Annotated
 
@@ -6,10 +6,10 @@ import typer
 
 
 def shard(
-    source: Annotated[str, typer.Argument(help="COCO's files: a folder, its zips, s3://bucket/prefix or http(s)://.")],
+    source: Annotated[str, typer.Argument(help="COCO's files, at any storage URL, or what an import wrote.")],
     target: Annotated[str, typer.Argument(help="Root of the shards: a folder or s3://bucket/prefix.")],
     split: Annotated[
-        list[str] | None, typer.Option(help="train2017, val2017 or test-dev2017; again for more. Default: those there.")
+        list[str] | None, typer.Option(help="Of COCO's or the import's; again for more. Default: those there.")
     ] = None,
     per_shard: Annotated[int, typer.Option(help="At most this many images a shard.")] = 128,
     dataset: Annotated[str, typer.Option(help="Name kept in the index. Default: the source's last part.")] = "",
@@ -23,7 +23,9 @@ def shard(
     ] = None,
     workers: Annotated[int, typer.Option(help="Shards at once; 0: one a CPU.")] = 0,
 ) -> None:
-    """Write COCO's images and annotations as shards, each split in a folder of its own with an index.
+    """Write images and annotations as shards, each split in a folder of its own with an index.
+
+    Data in another layout than COCO's are taken in by `lhrnet data import` first.
 
     The same input gives the same bytes; run again, it verifies and writes only what is missing or wrong.
     Over Ray, a source or target that is a folder must be the same on every node.

@@ -42,6 +42,7 @@ RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
     "RAY_AUTH_MODE": "token",
+    "RAY_COLOR_PREFIX": "0",  # a job's log is shown with what it holds of control characters spelled out
 }
 
 

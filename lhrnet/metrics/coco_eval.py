@@ -200,8 +200,8 @@ def _finite(values: Any, shape: tuple[int, ...]) -> bool:
 
 def _image_ids(truth: Truth, image_ids: Sequence[int] | None) -> list[int]:
     for key in ("images", "annotations"):
-        if key not in truth:
-            raise ValueError(f"the truth has no {key!r}; it must be a COCO person-keypoints dataset")
+        if not isinstance(truth.get(key), Sequence):
+            raise ValueError(f"the truth has no {key!r} as a list; it must be a COCO person-keypoints dataset")
     category = keypoint_category(truth)
     if category and category.get("id") != PERSON:
         raise ValueError(f"the truth's {category.get('name')!r} is category {category.get('id')}; number it {PERSON}")
@@ -209,12 +209,17 @@ def _image_ids(truth: Truth, image_ids: Sequence[int] | None) -> list[int]:
     for annotation in truth["annotations"]:
         if not isinstance(annotation, Mapping):
             raise ValueError(f"the truth's annotations hold {annotation!r:.60}; each must be an object")
-        missing = [key for key in ("image_id", "category_id") if key not in annotation]
+        given = {"iscrowd": 0, "num_keypoints": 0, **annotation}
+        whole = ("image_id", "category_id", "iscrowd", "num_keypoints")
+        missing = [key for key in whole if not isinstance(given.get(key), int | np.integer)]
         fields = {"bbox": ((4,), "bbox"), "area": ((), "area"), "keypoints": ((count,), f"{count} keypoint numbers")}
         missing += [said for key, (shape, said) in fields.items() if not _finite(annotation.get(key), shape)]
         if missing:
             name = f"annotation {annotation.get('id')} of image {annotation.get('image_id')}"
             raise ValueError(f"{name} has no {', '.join(missing)}; the truth must be a COCO person-keypoints dataset")
+    for image in truth["images"]:
+        if not isinstance(image, Mapping) or not isinstance(image.get("id"), int | np.integer):
+            raise ValueError(f"the truth's images hold {image!r:.60}; each must be an object with a whole number as id")
     known = {int(image["id"]) for image in truth["images"]}
     if image_ids is None:
         return sorted(known)

@@ -226,12 +226,30 @@ def test_scores_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("area", {}), ("area", float("nan")), ("bbox", [1, 2, 3]), ("keypoints", 5), ("keypoints", ["1"] * 51)],
+    [
+        ("image_id", []),
+        ("num_keypoints", {}),
+        ("iscrowd", []),
+        ("area", {}),
+        ("area", float("nan")),
+        ("bbox", [1, 2, 3]),
+        ("keypoints", 5),
+        ("keypoints", ["1"] * 51),
+    ],
 )
 def test_a_truth_with_a_field_that_is_no_number_is_refused_and_named(key: str, value: Any) -> None:
     person = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81.0, "keypoints": [1, 1, 2] * 17}
     truth = {"images": [{"id": 1}], "annotations": [person]}
     assert score(truth, [], [1]).ap == 0.0
-    for wrong in ({**truth, "annotations": [{**person, key: value}]}, {**truth, "annotations": [7]}):
-        with pytest.raises(ValueError, match=r"annotation 7 of image 1 has no|each must be an object"):
+    parts: tuple[dict[str, Any], ...] = (
+        {"annotations": [{**person, key: value}]},
+        {"annotations": [7]},
+        {"annotations": 7},
+        {"images": [{"id": {}}]},
+    )
+    for part in parts:
+        wrong = {**truth, **part}
+        with pytest.raises(
+            ValueError, match=r"annotation 7 of image .* has no|each must be an object|no 'annotations'"
+        ):
             score(wrong, [], [1])

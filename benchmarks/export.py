@@ -1,10 +1,9 @@
-"""An exported network by turns in torch, onnxruntime and, where `pip install openvino` was done, OpenVINO, one and two
-threads, beside EfficientHRNet H-3 in torch.
+"""An exported network by turns in torch, onnxruntime and, where its extra is installed, OpenVINO, one and two threads,
+beside EfficientHRNet H-3 in torch.
 
 Weights are fresh: how long a network takes does not depend on them. Decoding is measured on maps of five people.
 """
 
-import importlib.util
 from collections.abc import Callable, Iterator
 
 import cv2
@@ -17,6 +16,7 @@ from benchmarks.timing import medians_by_turns
 from lhrnet.decoder.grouping import group
 from lhrnet.network import ModelConfig, create_model, deploy
 from lhrnet.normalise import normalise
+from pipeline.serving.engines import difference, engine_named, engines_here, right
 from pipeline.serving.export import PixelForm, to_onnx, with_card
 from pipeline.serving.onnx_network import OnnxNetwork, describe
 from pipeline.serving.quantise import quantise
@@ -71,9 +71,10 @@ def _calls(threads: int) -> Iterator[tuple[str, Call]]:
     images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
     quantised = quantise(content, images)
     yield f"{own}, onnxruntime int8", _onnx(quantised, threads, pixels.numpy())
-    if importlib.util.find_spec("openvino"):
-        yield f"{own}, OpenVINO fp32", _openvino(content, threads, pixels.numpy())
-        yield f"{own}, OpenVINO int8", _openvino(quantised, threads, pixels.numpy())
+    for engine in engines_here()[1:]:
+        for precision, file in (("fp32", content), ("int8", quantised)):
+            if precision == "fp32" or engine == "openvino":
+                yield f"{own}, {engine} {precision}", _checked(file, content, engine, threads, pixels.numpy())
     for layout, name in ((torch.contiguous_format, "contiguous"), (torch.channels_last, "channels_last")):
         peer = create_model(ModelConfig(name=PEER)).eval().to(memory_format=layout)  # type: ignore[call-overload]
         yield f"{PEER}, {PEER_SIZE} px, torch, {name}", _torch(peer, PEER_SIZE, layout)
@@ -91,13 +92,20 @@ def _onnx(content: bytes, threads: int, pixels: NDArray[np.uint8]) -> Call:
     return lambda: exported.run(pixels)
 
 
-def _openvino(content: bytes, threads: int, pixels: NDArray[np.uint8]) -> Call:
-    import openvino
+def _checked(content: bytes, fp32: bytes, engine: str, threads: int, pixels: NDArray[np.uint8]) -> Call:
+    """An engine that was seen to compute the file: it is not much further from fp32 than onnxruntime is.
 
-    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    core = openvino.Core()
-    request = core.compile_model(core.read_model(model=content), "CPU", settings).create_infer_request()
-    return lambda: request.infer({0: pixels})
+    Raises:
+        RuntimeError: it is.
+    """
+    network, plain = engine_named(content, engine, threads=threads), OnnxNetwork(content, threads=threads)
+    wanted = OnnxNetwork(fp32, threads=threads).run(pixels)
+    apart, usual = (difference(one.run(pixels), wanted) for one in (network, plain))
+    if not right(apart, usual):
+        raise RuntimeError(
+            f"{engine} is {apart:.2g} standard deviations of a map from fp32, onnxruntime {usual:.2g}: not timed"
+        )
+    return lambda: network.run(pixels)
 
 
 def _decode() -> dict[str, object]:

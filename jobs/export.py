@@ -27,15 +27,17 @@ def export(
     """Write a network as ONNX: any batch and size, RGB bytes in, heatmaps and tags out, checked against torch.
 
     Everything that is needed to use the file stands in its metadata. Needs the `export` extra:
-    pip install 'lightweight-hrnet[export]'. `python -m benchmarks export` measures how fast it is here.
+    pip install 'lightweight-hrnet[export]'. Tells which engine that is installed here runs it fastest, and how far each
+    is from fp32; `python -m benchmarks export` measures more.
 
     Example: lhrnet export s3://lhrnet/runs/demo --int8 --calibrate s3://lhrnet/shards/drawn/train2017 --out small.onnx
     """
+    import dataclasses
     import json
 
     from pipeline.evaluation.validate import validate
+    from pipeline.serving import engines, quantise
     from pipeline.serving import export as exporting
-    from pipeline.serving import quantise
     from pipeline.serving.onnx_network import OnnxNetwork, is_onnx
     from pipeline.tracking.progress import Progress
 
@@ -53,11 +55,14 @@ def export(
             content["int8"] = quantise.quantise(exported.content, chosen, on_image=progress.advance)
     ap = {}
     for precision, file in content.items() if score else ():
-        network = OnnxNetwork(file)
-        validated = validate(network, score, size=network.card.size, limit=score_images) if score else None
-        assert validated is not None
-        ap[precision] = validated.scores.ap
+        for engine in engines.engines_here():
+            network = engines.engine_named(file, engine)
+            validated = validate(network, score, size=network.card.size, limit=score_images) if score else None
+            assert validated is not None
+            ap[precision if engine == engines.ENGINES[0] else f"{precision}, {engine}"] = validated.scores.ap
     written = content["int8" if int8 else "fp32"]
+    measured = engines.measure(written, exported.content)
+    written = exporting.with_engine(written, measured)
     exporting.write_onnx(written, out)
     card = OnnxNetwork(written).card
     result = {
@@ -67,6 +72,8 @@ def export(
         "bytes": len(written),
         "size": card.size,
         "apart_from_torch": exported.apart,
+        "engines": {name: dataclasses.asdict(one) for name, one in measured.items()},
+        "fastest": card.engine,
         "ap": ap,
     }
     if as_json:
@@ -83,6 +90,12 @@ def _print(result: dict[str, Any]) -> None:
     size = f"{result['bytes'] / 1e6:.1f} MB, made for {result['size']} px"
     console.print(f"{escape(result['out'])}: {result['precision']}, {size}")
     console.print(f"fp32 differs from torch by at most {result['apart_from_torch']:.1g} of the largest value of a map")
+    for name, one in result["engines"].items():
+        fastest = ", the fastest here" if name == result["fastest"] and len(result["engines"]) > 1 else ""
+        console.print(
+            f"{name}: {one['milliseconds']:.0f} ms an image{fastest}; on the mean {one['apart']:.2g} of a map's "
+            "standard deviation from fp32"
+        )
     ap = result["ap"]
     for precision, value in ap.items():
         cost = f", {value - ap['fp32']:+.4f} to fp32" if precision != "fp32" else ""

@@ -22,6 +22,10 @@ def predict(
     size: Annotated[int | None, typer.Option(help="Short side of the input, 32 to 4096 [the network's own].")] = None,
     batch: Annotated[int, typer.Option(help="Images at once.", min=1)] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(help="What runs an exported network: onnxruntime, openvino or openvino-bf16 (an extra)."),
+    ] = "onnxruntime",
     draw: Annotated[bool, typer.Option(help="Write pictures of what was found.")] = True,
     min_score: Annotated[
         float | None,
@@ -49,7 +53,9 @@ def predict(
 
     total = min((n for n in (count_pictures(sources), max_pictures) if n is not None), default=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        predictor = load_predictor(model, protocol=protocol, size=size, device=device, batch=batch, pool=pool)
+        predictor = load_predictor(
+            model, protocol=protocol, size=size, device=device, engine=engine, batch=batch, pool=pool
+        )
         with Progress(total, "predict", "pictures") as progress:
             found = predict_files(
                 predictor,

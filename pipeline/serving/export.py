@@ -8,7 +8,8 @@ hold a `Card`.
 
 import io
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from lhrnet.network.alignment import align
 from lhrnet.network.config import check_short_side
 from lhrnet.network.subpixel import SubpixelUp
 from pipeline.checkpoints.trained_network import Trained
+from pipeline.serving.engines import Measured, fastest, processor
 from pipeline.serving.onnx_network import METADATA, Card, OnnxNetwork, describe, is_onnx
 from pipeline.storage import store
 
@@ -155,6 +157,12 @@ def with_card(content: bytes, card: Card) -> bytes:
     onnx.helper.set_model_props(model, {METADATA: card.to_json()})
     model.producer_name, model.producer_version = "lightweight-hrnet", card.version
     return bytes(model.SerializeToString())
+
+
+def with_engine(content: bytes, measured: Mapping[str, Measured]) -> bytes:
+    """The file whose card names the engine that was fastest here."""
+    card = replace(OnnxNetwork(content).card, engine=fastest(measured), processor=processor())
+    return with_card(content, card)
 
 
 def write_onnx(content: bytes, url: str) -> None:

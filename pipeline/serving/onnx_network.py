@@ -42,6 +42,10 @@ class Card:
     """Of the weights' checkpoint, or empty for a registered model."""
     min_score: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Score below which people are rather nobody, as an evaluation found it; None where that is not known."""
+    engine: str = ""
+    """What ran the file fastest on the machine that exported it, of what was installed there; empty: not measured."""
+    processor: str = ""
+    """That machine's CPU."""
     format: int = FORMAT
 
     def to_json(self) -> str:

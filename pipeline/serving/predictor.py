@@ -14,7 +14,9 @@ from torch import nn
 from lhrnet.inference import InferenceProtocol, protocol_named
 from lhrnet.predictor import Predictor
 from pipeline.checkpoints.trained_network import Trained
-from pipeline.serving.onnx_network import OnnxNetwork, is_onnx
+from pipeline.serving.engines import ENGINES, engine_named
+from pipeline.serving.onnx_network import is_onnx
+from pipeline.storage import store
 
 
 def load_predictor(
@@ -23,6 +25,7 @@ def load_predictor(
     protocol: str | InferenceProtocol = "plain",
     size: int | None = None,
     device: str = "auto",
+    engine: str = ENGINES[0],
     batch: int = 8,
     pool: ThreadPoolExecutor | None = None,
 ) -> Predictor:
@@ -34,13 +37,15 @@ def load_predictor(
         protocol: name or settings.
         size: short side of the input; None: the one the network is made for.
         device: cpu, cuda, cuda:N, or auto, which takes a GPU where there is one; an exported network runs on the CPU.
+        engine: what runs an exported network: one of `pipeline.serving.engines.ENGINES`.
         batch: maximum images per forward pass.
         pool: threads that group several images in parallel.
 
     Raises:
         FileNotFoundError: there is no checkpoint at the address.
         ValueError: the checkpoint or file is damaged, the protocol or device is unknown or not there, the size not
-            from 32 to 4096, or a GPU is asked for a .onnx file.
+            from 32 to 4096, a GPU is asked for a .onnx file, or another engine for what is none.
+        RuntimeError: the engine is not installed.
     """
     url = str(url)
     protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
@@ -48,9 +53,11 @@ def load_predictor(
     if is_onnx(url):
         if device not in ("auto", "cpu"):
             raise ValueError(f"device is {device!r}; an exported network runs on the CPU: leave it out")
-        network = exported = OnnxNetwork.load(url)
+        network = exported = engine_named(store.read_bytes(url), engine, url)
         device, own_size, min_score = "cpu", exported.card.size, exported.card.min_score
     else:
+        if engine != ENGINES[0]:
+            raise ValueError(f"engine is {engine!r}, and {url} is no .onnx file: export it first, or leave engine out")
         device = _device(device)
         trained = Trained.load(url)
         network, own_size, min_score = trained.network, trained.size, trained.min_score

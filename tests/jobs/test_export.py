@@ -37,6 +37,9 @@ def test_it_writes_a_file_that_predict_takes(run: str, tmp_path: Path) -> None:
     assert (told["out"], told["precision"], told["size"]) == (file, "fp32", 64)
     assert told["bytes"] == Path(file).stat().st_size
     assert 0 <= told["apart_from_torch"] < 1e-4
+    assert told["fastest"] in told["engines"]
+    assert told["engines"]["onnxruntime"]["apart"] == 0
+    assert told["engines"]["onnxruntime"]["milliseconds"] > 0
     assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]
     cv2.imwrite(str(tmp_path / "photo.jpg"), np.full((50, 70, 3), 80, np.uint8))
     out = str(tmp_path / "out")
@@ -55,6 +58,7 @@ def test_int8_says_what_it_costs(run: str, tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "small [b].onnx: int8" in shown.output
     assert "AP int8" in shown.output
+    assert "onnxruntime: " in shown.output
     assert "to fp32" in shown.output
     missing = CliRunner().invoke(app, ["export", run, "--int8", "--out", file])
     assert "--calibrate" in str(missing.exception)

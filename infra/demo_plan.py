@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.services import BUCKET
+from pipeline.training.precision import cpu_computes_bf16
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "jobs" / "configs" / "demo.yaml"
@@ -128,4 +129,5 @@ def _configured(source: Source, run: str) -> tuple[str, ...]:
         f"data.val={_url(source)}/val2017",
         f"data.test={_url(source)}/{'test-dev2017' if source.has_test else 'val2017'}",
         *small,
+        *(() if cpu_computes_bf16() else ("train.precision=fp32",)),
     )

@@ -5,6 +5,7 @@ the config and the data only, so a run that was broken off and one that was not 
 """
 
 import copy
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +31,11 @@ from pipeline.tracking.monitor import Clock, Monitor
 from pipeline.tracking.progress import Progress
 from pipeline.tracking.tracker import NullTracker
 from pipeline.training.optimiser import learning_rate
+from pipeline.training.precision import cpu_computes_bf16
 from pipeline.training.step_plan import StepPlan, plan_steps
 from pipeline.training.stepper import Stepper, timed
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -121,6 +125,8 @@ class Trainer:
             world=world.size,
             seed=config.seed,
         )
+        if world.first and world.device.type == "cpu" and config.train.precision == "bf16" and not cpu_computes_bf16():
+            log.warning("this processor has no bf16: train.precision=fp32 computes several times as fast here")
         steps_per_epoch = self.stream.images / config.train.global_batch
         self.plan = plan_steps(config.train, steps_per_epoch=steps_per_epoch, world=world.size)
         state.seed_all(config.seed)

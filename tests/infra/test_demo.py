@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from infra import demo_plan
 from infra.demo import Runs, main
 from infra.demo_plan import coco_source, drawn_source, search_steps, steps
 from infra.stack import Stack
@@ -109,3 +110,12 @@ def test_a_failed_job_is_an_error_with_its_name_and_the_end_of_its_log(ray_clust
     command = ("sh", "-c", "echo the disk is full; exit 3")
     with pytest.raises(JobError, match=r"shard failed(.|\n)*the disk is full"):
         run_job("shard", command, env=ray_cluster.env, log=tmp_path / "log", show=lambda line: None)
+
+
+@pytest.mark.parametrize("computes", [True, False])
+def test_a_processor_without_bf16_trains_in_fp32(
+    tiny_coco: Path, monkeypatch: pytest.MonkeyPatch, computes: bool
+) -> None:
+    monkeypatch.setattr(demo_plan, "cpu_computes_bf16", lambda: computes)
+    train = next(step for step in steps(coco_source(tiny_coco), run="r") if step.name == "train")
+    assert ("train.precision=fp32" in train.command) != computes

@@ -4,9 +4,9 @@ onnxruntime's static quantisation: weights per output channel, activations by th
 last layers stay in fp32, because heatmaps and tags need more than 8 bits: so int8 cost 0.006 AP of 0.201, with them in
 int8 too 0.026 (r = −4 at 192 px, on the COCO images it was trained on; weights of 8 bits, on a CPU with VNNI).
 
-Weights have 7 bits: on CPUs without VNNI the sums of 8-bit ones overflow in silence. What the correlation of the heatmaps
-with fp32's lacks to 1, of a small random network: 0.0042 with 8 bits and 0.0017 with 7 on such a CPU, 0.0010 and 0.0019
-in exact arithmetic, as VNNI has it.
+Weights have 7 bits: on CPUs without VNNI the sums of 8-bit ones overflow in silence. What the correlation of the
+heatmaps with fp32's lacks to 1, of a small random network: 0.0042 with 8 bits and 0.0017 with 7 on such a CPU, 0.0010
+and 0.0019 in exact arithmetic, as VNNI has it.
 """
 
 import logging

@@ -52,7 +52,15 @@ def test_moving_leaves_missing_keypoints_at_zero() -> None:
 
 
 def test_wrong_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="51 numbers"):
-        Person.from_coco({"keypoints": [1, 2, 3]})
-    with pytest.raises(ValueError, match="shape"):
-        Person(keypoints=np.zeros((16, 3), np.float32), score=1)
+    for numbers in ([], [1, 2, 3, 4]):
+        with pytest.raises(ValueError, match=f"three numbers a keypoint .* has {len(numbers)}"):
+            Person.from_coco({"keypoints": numbers})
+    for shape in ((0, 3), (17, 2), (51,)):
+        with pytest.raises(ValueError, match="shape"):
+            Person(keypoints=np.zeros(shape, np.float32), score=1)
+
+
+def test_any_number_of_keypoints_is_a_person() -> None:
+    person = Person.from_coco({"keypoints": [1, 2, 2, 3, 4, 0], "score": 0.5})
+    assert person.keypoints.tolist() == [[1, 2, 1], [3, 4, 0]]
+    assert person.box == (1, 2, 0, 0)

@@ -26,10 +26,10 @@ def connect_to_ray(*, otherwise: str, start: bool = True, client: bool = False, 
     """
     import ray
 
-    if ray.is_initialized():
-        return
     address = os.environ.get("RAY_ADDRESS", "")
     refuse_user("RAY_ADDRESS", address, "set RAY_AUTH_TOKEN where the cluster asks for a token")
+    if ray.is_initialized():
+        return
     if address.startswith("http"):
         raise ValueError(
             f"RAY_ADDRESS is a job server's ({address}): submit the job by `ray job submit --working-dir . -- lhrnet "

@@ -40,16 +40,11 @@ def test_nothing_of_the_cluster_is_imported() -> None:
 
 
 def test_every_part_is_measured_and_written(tmp_path: Path) -> None:
-    ended = python("-m", "benchmarks", "gpu", "--out", str(tmp_path), "--minutes", "3", "--device", "cpu", "--small")
+    ended = python("-m", "benchmarks", "gpu", "--out", str(tmp_path), "--minutes", "6", "--device", "cpu", "--small")
     log = (tmp_path / "gpu.log").read_text()
     assert ended.returncode == 0, ended.stdout + log
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
-    states = {name: part["state"] for name, part in parts.items()}
-    assert states.pop("correctness") in (
-        "done",
-        "cut",
-    )  # a slow processor does not end it in its share of three minutes
-    assert states == dict.fromkeys(states, "done")
+    assert {name: part["state"] for name, part in parts.items()} == dict.fromkeys(parts, "done")
     assert len(parts) == 9
     for name, part in parts.items():
         assert part["rows"], name

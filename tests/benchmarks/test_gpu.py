@@ -40,7 +40,9 @@ def test_nothing_of_the_cluster_is_imported() -> None:
 
 
 def test_every_part_is_measured_and_written(tmp_path: Path) -> None:
-    ended = python("-m", "benchmarks", "gpu", "--out", str(tmp_path), "--minutes", "6", "--device", "cpu", "--small")
+    ended = python(
+        "-m", "benchmarks", "gpu", "--out", str(tmp_path), "--minutes", "6", "--device", "cpu", "--small", timeout=290
+    )
     log = (tmp_path / "gpu.log").read_text()
     assert ended.returncode == 0, ended.stdout + log
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]

@@ -144,12 +144,12 @@ def coco_annotator(root: Path, taken: Sequence[Shot]) -> Path:
     """coco-annotator's export: the server's paths, booleans, colours; its pictures are kept elsewhere."""
     made = tree(taken, [horse(7, color="#2c9bdb", keypoint_colors=["#bf5c4d"])], number=7)
     for image in made["images"]:
-        image |= {"path": f"/datasets/farm/{image['file_name']}", "dataset_id": 3, "regenerate_thumbnail": False}
+        image |= {"path": f"/datasets/horses/{image['file_name']}", "dataset_id": 3, "regenerate_thumbnail": False}
     for annotation in made["annotations"]:
         annotation |= {"iscrowd": False, "isbbox": False, "color": "#c1d12a", "metadata": {}}
-    put(root / "farm-3.json", made)
+    put(root / "horses-3.json", made)
     for shot in taken:
-        draw(root / "farm" / shot.name, shot)
+        draw(root / "horses" / shot.name, shot)
     return root
 
 

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import benchmarks
+from pipeline.cluster.processor import processor_name
 
 Row = dict[str, Any]
 
@@ -115,16 +116,8 @@ def table(rows: list[Row]) -> Table:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
-    cpu = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in (Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ())
-            if line.startswith("model name")
-        ),
-        platform.processor() or platform.machine(),
-    )
     return {
-        "cpu": cpu,
+        "cpu": processor_name(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -3,10 +3,8 @@
 `pipeline.evaluation.predictions` hands the slices out, over a cluster or in one process.
 """
 
-import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -19,6 +17,7 @@ from lhrnet.image_file import Image
 from lhrnet.predictor import Predictor, Timings
 from pipeline import SECTION
 from pipeline.checkpoints.checkpoint import Checkpoint, build_network
+from pipeline.cluster.processor import processor_name
 from pipeline.data.index import ShardIndex
 from pipeline.data.samples import Sample, read_images
 from pipeline.evaluation.detect import Detections, detect, grouping_threads
@@ -144,7 +143,4 @@ def device_name(device: str, threads: int) -> str:
     """What a network runs on, for the record: the GPU, or the processor and its threads."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"{model or platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"

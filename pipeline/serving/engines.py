@@ -1,12 +1,10 @@
 """Which engines run an exported network on this machine, how far they are apart, and which is the fastest."""
 
 import importlib.util
-import platform
 import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -109,10 +107,3 @@ def difference(found: tuple[Floats, Floats], wanted: tuple[Floats, Floats]) -> f
         float(np.abs(mine - theirs).mean()) / max(float(theirs.std()), 1e-9)
         for mine, theirs in zip(found, wanted, strict=True)
     )
-
-
-def processor() -> str:
-    """What this machine's CPU calls itself."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())

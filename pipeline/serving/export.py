@@ -22,7 +22,8 @@ from lhrnet.network.alignment import align
 from lhrnet.network.config import check_short_side
 from lhrnet.network.subpixel import SubpixelUp
 from pipeline.checkpoints.trained_network import Trained
-from pipeline.serving.engines import Measured, fastest, processor
+from pipeline.cluster.processor import processor_name
+from pipeline.serving.engines import Measured, fastest
 from pipeline.serving.onnx_network import METADATA, Card, OnnxNetwork, describe, is_onnx
 from pipeline.storage import store
 
@@ -161,7 +162,7 @@ def with_card(content: bytes, card: Card) -> bytes:
 
 def with_engine(content: bytes, measured: Mapping[str, Measured]) -> bytes:
     """The file whose card names the engine that was fastest here."""
-    card = replace(OnnxNetwork(content).card, engine=fastest(measured), processor=processor())
+    card = replace(OnnxNetwork(content).card, engine=fastest(measured), processor=processor_name())
     return with_card(content, card)
 
 

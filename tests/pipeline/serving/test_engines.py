@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lhrnet.network import ModelConfig, create_model
+from pipeline.cluster.processor import processor_name
 from pipeline.serving.engines import (
     ENGINES,
     Measured,
@@ -16,7 +17,6 @@ from pipeline.serving.engines import (
     engines_here,
     fastest,
     measure,
-    processor,
 )
 from pipeline.serving.export import PixelForm, to_onnx, with_card, with_engine
 from pipeline.serving.onnx_network import OnnxNetwork, describe
@@ -74,7 +74,7 @@ def test_the_fastest_engine_here_stands_in_the_card(files: dict[str, bytes]) -> 
     before, card = OnnxNetwork(files["fp32"]).card, OnnxNetwork(with_engine(files["fp32"], measured)).card
     assert card.engine == min(measured, key=lambda name: measured[name].milliseconds)
     assert dataclasses.replace(card, engine="", processor="") == before
-    assert card.processor == processor() != ""
+    assert card.processor == processor_name() != ""
 
 
 def test_an_engine_that_computes_something_else_is_never_the_fastest() -> None:

@@ -21,7 +21,7 @@ def arrows() -> list[tuple[str, str]]:
 
 def drawing() -> str:
     """The rooms as a Mermaid flow chart, then as a table with each one's question."""
-    lines = ["```mermaid", "flowchart BT", "    jobs --> release & search", "    storage & scenes --> lhrnet"]
+    lines = ["```mermaid", "flowchart BT", "    jobs --> release & search", "    storage --> lhrnet"]
     lines += [f"    {room} --> {other}" for room, other in arrows()]
     lines += ["```", "", "| package | its question | may import |", "|---|---|---|"]
     for room, below in pipeline.ROOMS.items():

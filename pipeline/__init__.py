@@ -15,7 +15,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "storage": (),
-    "scenes": (),
+    "scenes": ("storage",),
     "tracking": ("storage",),
     "cluster": ("storage",),
     "checkpoints": ("storage",),

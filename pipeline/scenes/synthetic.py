@@ -10,8 +10,6 @@ labelled, or nobody, so that whatever reads COCO meets them here too.
 import json
 import multiprocessing
 import os
-import re
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -20,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
-import psutil
 
 from lhrnet.coco import PERSON
 from lhrnet.skeleton import COCO
@@ -28,6 +25,7 @@ from lhrnet.skeleton.infer import category_of
 from pipeline.scenes.casting import subject_of
 from pipeline.scenes.drawing import Annotation, draw_scene
 from pipeline.scenes.scene_config import HARD, SceneConfig
+from pipeline.storage.atomic import aside_folder
 
 __all__ = ["HARD", "SceneConfig", "draw_scene", "is_drawn", "write_coco"]
 
@@ -79,11 +77,10 @@ def write_coco(
             raise ValueError(f"{split}={count}: give a number of images from 0 to 999999")
     if folder.exists():
         raise FileExistsError(f"{folder} exists: remove it, or draw into another folder")
-    partial_folder = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    _remove_halves_of_the_dead(folder)
-    try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with aside_folder(folder) as partial_folder:
         for split in SPLITS:
-            (partial_folder / f"{split}2017").mkdir(parents=True)
+            (partial_folder / f"{split}2017").mkdir()
         (partial_folder / "annotations").mkdir()
         tasks = [
             (split, start, min(start + _CHUNK, count))
@@ -101,18 +98,7 @@ def write_coco(
             text = json.dumps(_document(split, drawn[split], seed, config, skeleton), separators=(",", ":"))
             _write(_annotations(partial_folder, split), text.encode())
         partial_folder.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        raise
     return folder
-
-
-def _remove_halves_of_the_dead(folder: Path) -> None:
-    """What drawings of this folder left that were killed, and an earlier process of our own number."""
-    for half in folder.parent.glob(".*.part") if folder.parent.is_dir() else ():
-        found = re.fullmatch(rf"\.{re.escape(folder.name)}\.(\d+)\.part", half.name)
-        if found and (int(found[1]) == os.getpid() or not psutil.pid_exists(int(found[1]))):
-            shutil.rmtree(half, ignore_errors=True)
 
 
 def is_drawn(

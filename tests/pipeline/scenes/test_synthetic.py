@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +19,7 @@ from lhrnet.coco import KEYPOINTS
 from lhrnet.skeleton.infer import from_category
 from pipeline.scenes.casting import SUBJECTS
 from pipeline.scenes.synthetic import SceneConfig, is_drawn, write_coco
+from pipeline.storage.atomic import aside_folder
 
 SMALL = SceneConfig(size=96)
 
@@ -126,16 +129,26 @@ def test_an_existing_folder_and_impossible_counts_are_refused(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+KILLED = """
+import os, signal, sys
+from pipeline.scenes.synthetic import SceneConfig, write_coco
+
+kill = lambda count: os.kill(os.getpid(), signal.SIGKILL)
+write_coco(sys.argv[1], train=1, val=1, config=SceneConfig(size=64), workers=1, on_drawn=kill)
+"""
+
+
 def test_what_killed_drawings_left_goes_with_the_next_one(tmp_path: Path) -> None:
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    living, dead, other = (
-        tmp_path / f".{name}.{pid}.part" for name, pid in (("coco", 1), ("coco", ended.pid), ("other", ended.pid))
-    )
-    for half in (living, dead, other):
-        half.mkdir()
-    write_coco(tmp_path / "coco", train=1, val=0, seed=1, config=SceneConfig(size=64), workers=1)
-    assert (living.is_dir(), dead.is_dir(), other.is_dir()) == (True, False, True)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "coco")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    other = tmp_path / ".other.part"
+    other.mkdir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".coco.part", ".other.part"]
+    with aside_folder(tmp_path / "living") as living:  # as of a process that still draws there
+        for name in ("coco", "living"):
+            write_coco(tmp_path / name, train=1, val=0, seed=1, config=SceneConfig(size=64), workers=1)
+        assert living.is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.part", "coco", "living"]
 
 
 def test_a_full_disk_is_an_error_that_says_where_and_leaves_nothing(
